@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CELLVISOR_MONITOR_GPA_H
+#define CELLVISOR_MONITOR_GPA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/* A guest-physical address: a type of its own, so that it can't be dereferenced. */
+struct gpa {
+	uint64_t addr;
+};
+
+#define RAM_REGIONS_MAX 8
+
+/* One run of guest RAM. `hva` is borrowed and outlives the map. */
+struct ram_region {
+	struct gpa gpa;
+	uint64_t bytes;
+	uint8_t *hva;
+};
+
+/*
+ * All of a guest's RAM as devices and loaders see it. Regions are sorted, don't
+ * overlap and don't wrap. Constant once the guest runs, so threads may share it.
+ */
+struct ram_map {
+	uint32_t region_count;
+	struct ram_region regions[RAM_REGIONS_MAX];
+};
+
+/* Copies `bytes` bytes out of guest RAM; false, with *dst untouched, unless all of it is RAM. */
+bool ram_read(const struct ram_map *m, struct gpa from, void *dst, size_t bytes);
+
+/* Copies `bytes` bytes into guest RAM; false, with RAM untouched, unless all of it is RAM. */
+bool ram_write(const struct ram_map *m, struct gpa to, const void *src, size_t bytes);
+
+/*
+ * Describes [at, at + bytes) as host memory for vectored I/O, in at most `max`
+ * pieces. Returns the number of pieces, or 0 if any byte is not RAM, bytes is 0
+ * or more pieces would be needed. The memory stays the guest's: its contents may
+ * change at any time and must never be judged in place.
+ */
+uint32_t ram_iov(const struct ram_map *m, struct gpa at, uint64_t bytes, struct iovec *iov,
+	uint32_t max);
+
+/*
+ * The host address of a naturally aligned field of 1, 2, 4 or 8 bytes, for
+ * atomic access to a queue's index; NULL if it is not RAM or not aligned.
+ */
+void *ram_atomic(const struct ram_map *m, struct gpa at, uint32_t bytes);
+
+#endif

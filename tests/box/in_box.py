@@ -1,0 +1,450 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The tests that need a NUMA server with KVM: run inside the box (4 nodes, 2 CPUs each), all in
+one boot. Prints `ok NAME` or `not ok NAME: why` per test.
+
+  in_box.py [PATTERN]     only the tests whose name matches
+"""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+import lab
+from lab import Failed, cellvisor, listing, must, until
+
+WORK = tempfile.mkdtemp(prefix="cv-test-")
+KERNEL = os.environ["CELLVISOR_GUEST_KERNEL"]
+INITRD = os.environ["CELLVISOR_GUEST_INITRD"]
+NODES = 4
+MIB = 1 << 20
+
+
+def check(condition, text):
+    if not condition:
+        raise Failed(text)
+
+
+def equal(what, got, wanted):
+    check(got == wanted, f"{what}: got {got!r}, wanted {wanted!r}")
+
+
+def disk(name, mib=32):
+    path = os.path.join(WORK, name)
+    with open(path, "wb") as file:
+        file.truncate(int(mib * MIB))
+    return path
+
+
+def run_guest(name, *args, memory="256M", cpus=1, cmdline=""):
+    """Starts a guest with the test kernel and initrd, and returns its console."""
+    must("run", name, "--kernel", KERNEL, "--initrd", INITRD, "--memory", memory, "--cpus", cpus,
+         "--cmdline", f"console=ttyS0 quiet cv.mem=32 {cmdline}".strip(), *args)
+    return lab.console_of(name)
+
+
+def guest_row(name):
+    rows = [row for row in listing("ls")["guests"] if row["name"] == name]
+    return rows[0] if rows else None
+
+
+def cell_row(cell):
+    return next(row for row in listing("ls")["cells"] if row["cell"] == cell)
+
+
+def wait_state(name, state, seconds=120):
+    def reached():
+        row = guest_row(name)
+        return row and row["state"] == state and row
+    return until(f"guest {name} to be {state}", reached, seconds)
+
+
+def refuse(status, pattern, *args):
+    """The command has to fail with this exit status and say, in one line, what is wrong."""
+    got, out, err = cellvisor(*args)
+    equal(f"exit status of {' '.join(map(str, args))} ({err.strip()})", got, status)
+    check(re.search(pattern, err), f"error text {err!r} does not match {pattern!r}")
+    check(len(err.strip().splitlines()) <= 2, f"more than one clear error: {err!r}")
+    return err
+
+
+# --- before any cell is up ---------------------------------------------------------------------
+
+def test_topo_agrees_with_the_kernel():
+    nodes = listing("topo")["nodes"]
+    equal("number of nodes", len(nodes), NODES)
+    for node in nodes:
+        equal(f"CPUs of node {node['node']}", set(node["cpus"]), lab.cpus_of_node(node["node"]))
+        with open(f"/sys/devices/system/node/node{node['node']}/distance", encoding="ascii") as file:
+            equal("distances", node["distances"], [int(x) for x in file.read().split()])
+
+
+def test_commands_before_up_say_how_to_start():
+    for words in (["ls"], ["show", "x"], ["stop", "x"], ["kill", "x"], ["console", "x"], ["down"],
+                  ["events"], ["inject", "node-death", "1"],
+                  ["run", "x", "--kernel", KERNEL, "--memory", "256M"]):
+        refuse(8, r"cellvisor up", *words)
+
+
+def test_no_permission_is_said():
+    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                           lab.CELLVISOR, "up"], capture_output=True, text=True, check=False)
+    equal(f"exit status ({done.stderr.strip()})", done.returncode, 6)
+    check(re.search(r"root|permission", done.stderr), done.stderr)
+
+
+def test_no_kvm_is_said():
+    script = f"mount --bind /dev/null /dev/kvm && exec {lab.CELLVISOR} up"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
+    equal(f"exit status ({done.stderr.strip()})", done.returncode, 6)
+    check("/dev/kvm" in done.stderr, done.stderr)
+    check(not os.path.exists(lab.RUNTIME) or not os.listdir(lab.RUNTIME), "something is left behind")
+
+
+def test_stale_runtime_directory_is_no_obstacle():
+    os.makedirs(f"{lab.RUNTIME}/cell-0", mode=0o700, exist_ok=True)
+    import socket
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(f"{lab.RUNTIME}/cell-0/monitor.sock")
+    stale.close()
+    refuse(8, r"cellvisor up", "ls")
+    must("up")
+    must("down")
+
+
+# --- cells -------------------------------------------------------------------------------------
+
+def test_up_starts_a_cell_per_node():
+    must("up")
+    cells = listing("ls")["cells"]
+    equal("cells", [(c["cell"], c["nodes"], c["state"]) for c in cells],
+          [(n, [n], "alive") for n in range(NODES)])
+
+
+def test_monitors_are_pinned_and_their_text_is_their_own():
+    inodes = set()
+    for cell in range(NODES):
+        pid = cell_row(cell)["pid"]
+        equal(f"CPUs of monitor {cell}", os.sched_getaffinity(pid), lab.cpus_of_node(cell))
+        inodes.add(os.stat(f"/proc/{pid}/exe").st_ino)
+        with open(f"/proc/{pid}/numa_maps", encoding="ascii") as maps:
+            lines = maps.read().splitlines()
+        text = [line for line in lines if "memfd:" in line and "cellvisor" in line]
+        check(text, f"monitor {cell} does not run from a copy of its own: {lines[:3]}")
+        for line in text:
+            where = set(re.findall(r"\bN(\d+)=", line))
+            check(where <= {str(cell)}, f"executable of monitor {cell} is on nodes {where}: {line}")
+    equal("number of copies of the executable", len(inodes), NODES)
+
+
+def test_second_up_is_refused():
+    refuse(7, r"already", "up")
+
+
+# --- bad input, each refused with one clear error and nothing left behind -----------------------
+
+def leftovers():
+    return sorted(os.path.join(d, f) for d, _, files in os.walk(lab.RUNTIME) for f in files
+                  if "/guests/" in d), [p for c in range(NODES) for p in lab.members_of_cell(c)]
+
+
+def make_bad(name, data):
+    path = os.path.join(WORK, name)
+    with open(path, "wb") as file:
+        file.write(data)
+    return path
+
+
+def test_bad_input_to_run():
+    with open(KERNEL, "rb") as file:
+        kernel = file.read()
+    with open(INITRD, "rb") as file:
+        initrd = file.read()
+    good = {"--kernel": KERNEL, "--initrd": INITRD, "--memory": "256M", "--cpus": "1"}
+    table = [
+        ("a text as kernel", {"--kernel": "/etc/passwd"}, 4, r"not a .*kernel|bzImage"),
+        ("a kernel cut in half", {"--kernel": make_bad("half", kernel[:len(kernel) // 2])}, 4, r"truncated|shorter"),
+        ("an empty kernel", {"--kernel": make_bad("empty", b"")}, 4, r"."),
+        ("a folder as kernel", {"--kernel": "/etc"}, 4, r"."),
+        ("no such kernel", {"--kernel": "/nonexistent/vmlinuz"}, 4, r"/nonexistent/vmlinuz"),
+        ("an initrd cut short", {"--initrd": make_bad("cut", initrd[:len(initrd) * 2 // 3])}, 4, r"truncated"),
+        ("a text as initrd", {"--initrd": "/etc/passwd"}, 4, r"initrd"),
+        ("too little memory", {"--memory": "16M"}, 4, r"at least"),
+        ("no memory", {"--memory": "0"}, 4, r"."),
+        ("memory in words", {"--memory": "lots"}, 2, r"lots"),
+        ("more memory than the machine has", {"--memory": "64G"}, 5, r"[GM]iB"),
+        ("no CPUs", {"--cpus": "0"}, 2, r"cpus|CPU"),
+        ("too many CPUs", {"--cpus": "100000"}, 2, r"cpus|CPU"),
+        ("an unknown cell", {"--cell": "7"}, 3, r"cell 7"),
+        ("an unknown node", {"--nodes": "9"}, 3, r"node 9"),
+        ("a missing disk", {"--disk": "/nonexistent/disk"}, 4, r"/nonexistent/disk"),
+        ("an empty disk", {"--disk": make_bad("short0", b"")}, 4, r"short0"),
+        ("a short disk", {"--disk": make_bad("short", b"x" * 700)}, 4, r"512"),
+        ("a bad name", {}, 2, r"name"),
+    ]
+    before = leftovers()
+    for what, change, status, pattern in table:
+        words = [w for pair in {**good, **change}.items() for w in pair]
+        name = "Not/A/Name" if what == "a bad name" else "bad"
+        try:
+            refuse(status, pattern, "run", name, *words)
+        except Failed as failed:
+            raise Failed(f"{what}: {failed}") from failed
+        equal(f"{what}: guests", listing("ls")["guests"], [])
+    until("refused guests to leave nothing", lambda: leftovers() == before, 20)
+
+
+def test_unknown_names_are_said():
+    refuse(3, r"nobody", "show", "nobody")
+    refuse(3, r"nobody", "stop", "nobody")
+    refuse(3, r"nobody", "kill", "nobody")
+    refuse(3, r"nobody", "console", "nobody")
+    refuse(3, r"node 9", "inject", "node-death", "9")
+    refuse(2, r"bogus", "bogus")
+    refuse(2, r".", "ls", "--bogus")
+
+
+# --- guests --------------------------------------------------------------------------------------
+
+GUESTS = {}
+
+
+def start_all():
+    if GUESTS:
+        return
+    for cell in range(NODES):
+        name = f"g{cell}"
+        extra = ["--cell", cell, "--disk", disk(f"{name}.img")]
+        if cell == 3:
+            extra += ["--vnuma", "2"]
+        GUESTS[name] = run_guest(name, *extra, memory=f"{256 + 32 * cell}M", cpus=2 if cell in (2, 3) else 1)
+    for console in GUESTS.values():
+        console.wait_ready()
+
+
+def test_guests_boot_one_on_each_cell():
+    start_all()
+    rows = listing("ls")["guests"]
+    equal("guests", [(g["name"], g["cell"], g["state"]) for g in rows],
+          [(f"g{n}", n, "running") for n in range(NODES)])
+
+
+def test_name_taken_is_refused():
+    refuse(7, r"g1", "run", "g1", "--kernel", KERNEL, "--initrd", INITRD, "--memory", "256M")
+
+
+def test_guest_sees_the_cpus_and_memory_it_was_given():
+    for cell, (name, console) in enumerate(GUESTS.items()):
+        info = console.ask("info")
+        equal(f"CPUs of {name}", info["cpus_online"], 2 if cell in (2, 3) else 1)
+        asked = (256 + 32 * cell) * MIB
+        usable = info["memory_bytes"]
+        check(asked * 0.75 < usable <= asked, f"{name} sees {usable} bytes of {asked}")
+
+
+def test_guest_sees_the_vnuma_it_was_given():
+    equal("nodes of g1", len(GUESTS["g1"].ask("info")["nodes"]), 1)
+    nodes = GUESTS["g3"].ask("info")["nodes"]
+    equal("nodes of g3", len(nodes), 2)
+    equal("CPUs by node of g3", [n["cpus"] for n in nodes], [[0], [1]])
+    for n, node in enumerate(nodes):
+        check(node["memory_bytes"] > 90 * MIB, f"node {n} of g3 has {node['memory_bytes']} bytes")
+        equal("distance to itself", node["distances"][n], 10)
+        check(all(d >= 10 for d in node["distances"]), f"distances {node['distances']}")
+
+
+def test_every_touched_page_is_on_its_node():
+    for cell, (name, console) in enumerate(GUESTS.items()):
+        pid = guest_row(name)["pid"]
+        counts = lab.nodes_of_ram(pid)
+        check(sum(counts.values()) * lab.PAGE > 48 * MIB, f"{name} touched only {counts} pages")
+        equal(f"nodes with pages of {name}", set(counts), {cell})
+        check(console.beats[-1][3] == "ok", f"{name}: a wrong checksum")
+
+
+def test_every_vcpu_runs_on_its_nodes_cpus():
+    for cell, name in enumerate(GUESTS):
+        threads = lab.cpus_of_threads(guest_row(name)["pid"], r"vcpu")
+        equal(f"vCPU threads of {name}", len(threads), 2 if cell in (2, 3) else 1)
+        for thread, cpus in threads.items():
+            check(cpus and cpus <= lab.cpus_of_node(cell), f"{name} {thread} may run on CPUs {cpus}")
+
+
+def test_disk_survives_fsync_and_reboot():
+    console = GUESTS["g1"]
+    console.ask("disk-write 42 8")
+    console.ask("disk-verify 42 8")
+    console.send("reboot")
+    console.wait_ready(times=2)
+    console.ask("disk-verify 42 8")
+    try:
+        console.ask("disk-verify 43 8")
+    except Failed:
+        pass
+    else:
+        raise Failed("the guest's disk check accepts a wrong pattern: this test can't fail")
+    equal("reboots", guest_row("g1")["reboots"], 1)
+    with open(os.path.join(WORK, "g1.img"), "rb") as file:
+        check(any(file.read(8 * MIB)), "nothing reached the disk image")
+
+
+def test_console_command_types_and_prints():
+    done = subprocess.run([lab.CELLVISOR, "console", "g2", "--log"], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, timeout=60, check=False)
+    equal("exit status", done.returncode, 0)
+    check("cv-ready" in done.stdout, f"the console's log lacks what the guest said: {done.stdout[-200:]!r}")
+
+
+def beats_go_on(names, work):
+    """Runs work() and checks that each of these guests goes on beating, with right sums."""
+    before = {name: len(GUESTS[name].beats) for name in names}
+    work()
+    for name in names:
+        GUESTS[name].wait_beats(3)
+        fresh = GUESTS[name].beats[before[name]:]
+        sequence = [beat[1] for beat in fresh]
+        equal(f"heartbeats of {name} in sequence", sequence, list(range(sequence[0], sequence[0] + len(fresh))))
+        check(all(beat[3] == "ok" for beat in fresh), f"{name}: wrong sums in its memory")
+
+
+def monitor_comes_back(cell, old, seconds=60):
+    def back():
+        row = cell_row(cell)
+        return row["state"] == "alive" and row["pid"] not in (0, old) and row
+    return until(f"a new monitor of cell {cell}", back, seconds)
+
+
+def kill_monitor(cell, signum):
+    old = cell_row(cell)["pid"]
+    guest = guest_row(f"g{cell}")["pid"]
+    incarnation = cell_row(cell)["incarnation"]
+
+    def hurt():
+        os.kill(old, signum)
+        row = monitor_comes_back(cell, old)
+        check(row["incarnation"] > incarnation, f"incarnation {row['incarnation']} after {incarnation}")
+
+    beats_go_on(list(GUESTS), hurt)
+    row = wait_state(f"g{cell}", "running")
+    equal("process of the guest", row["pid"], guest)
+    must("show", f"g{cell}")
+
+
+def test_a_killed_monitor_costs_no_guest():
+    kill_monitor(1, signal.SIGKILL)
+
+
+def test_a_stopped_monitor_costs_no_guest():
+    kill_monitor(2, signal.SIGSTOP)
+
+
+def test_a_killed_guest_process_hurts_nobody_else():
+    run_guest("victim", "--cell", 1).wait_ready()
+    pid = guest_row("victim")["pid"]
+    beats_go_on(list(GUESTS), lambda: os.kill(pid, signal.SIGKILL))
+    wait_state("victim", "crashed")
+    events = [e for e in listing("events")["events"] if e.get("guest") == "victim"]
+    check(any("signal 9" in e["cause"] for e in events), f"no event names the cause: {events}")
+
+
+def test_stop_presses_the_power_button():
+    run_guest("leaving", "--cell", 0).wait_ready()
+    must("stop", "leaving")
+    check(guest_row("leaving") is None or guest_row("leaving")["state"] == "stopped", str(guest_row("leaving")))
+
+
+def test_power_off_from_inside():
+    console = run_guest("off", "--cell", 0)
+    console.wait_ready()
+    console.send("poweroff")
+    wait_state("off", "stopped")
+
+
+def test_kill_ends_a_guest_at_once():
+    run_guest("short", "--cell", 0)
+    pid = guest_row("short")["pid"]
+    must("kill", "short")
+    check(not os.path.exists(f"/proc/{pid}"), "the process lives on")
+
+
+def test_placement_says_why():
+    out = must("run", "placed", "--kernel", KERNEL, "--initrd", INITRD, "--memory", "256M")
+    row = guest_row("placed")
+    check(f"cell {row['cell']}" in out and "because" in out or ":" in out, f"no reason in words: {out!r}")
+    must("kill", "placed")
+
+
+def test_down_refuses_with_running_guests():
+    refuse(7, r"g0.*--force|--force.*g0", "down")
+
+
+# --- a node dies -----------------------------------------------------------------------------------
+
+def test_a_dead_node_takes_only_its_guest():
+    dead = 2
+    others = [name for name in GUESTS if name != f"g{dead}"]
+    beats_go_on(others, lambda: must("inject", "node-death", dead))
+    lost = wait_state(f"g{dead}", "lost", 60)
+    check("node" in lost["cause"], f"the cause is not told: {lost}")
+    equal("state of the cell", cell_row(dead)["state"], "dead")
+    for name in others:
+        equal(f"state of {name}", guest_row(name)["state"], "running")
+        GUESTS[name].ask("info")
+
+
+def test_no_process_of_the_dead_cell_is_left():
+    until("all processes of cell 2 to be gone", lambda: not lab.members_of_cell(2), 60)
+
+
+def test_the_events_tell_the_death():
+    events = listing("events")["events"]
+    told = [e for e in events if e.get("guest") == "g2" and e["event"] == "guest-lost"]
+    check(told, f"no event tells that g2 was lost: {events[-5:]}")
+    check(all(e.get(key) is not None for e in told for key in ("time", "cell", "guest", "cause")), str(told))
+
+
+def test_survivors_still_start_guests():
+    run_guest("after", memory="192M").wait_ready()
+    refuse(3, r"cell 2.*dead|dead.*cell 2", "run", "x", "--kernel", KERNEL, "--initrd", INITRD,
+           "--memory", "256M", "--cell", "2")
+
+
+# --- the end ---------------------------------------------------------------------------------------
+
+def test_down_ends_everything():
+    must("down", "--force")
+    for cell in range(NODES):
+        equal(f"processes of cell {cell}", lab.members_of_cell(cell), {})
+    check(not os.path.exists(lab.RUNTIME) or not os.listdir(lab.RUNTIME), "the runtime directory is left behind")
+    refuse(8, r"cellvisor up", "ls")
+
+
+def main():
+    wanted = re.compile(sys.argv[1] if len(sys.argv) > 1 else "")
+    bad = 0
+    for name, function in list(globals().items()):
+        if not name.startswith("test_") or not wanted.search(name):
+            continue
+        title = name[5:].replace("_", " ")
+        start = time.monotonic()
+        try:
+            function()
+            print(f"ok {title} # {time.monotonic() - start:.1f} s", flush=True)
+        except Failed as failed:
+            bad += 1
+            print(f"not ok {title}: {failed}", flush=True)
+        except Exception:
+            bad += 1
+            print(f"not ok {title}: {traceback.format_exc()}", flush=True)
+    shutil.rmtree(WORK, ignore_errors=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the demo and the tests inside the box share: the command line as a user types it, a
+guest's console as a user sees it, and the kernel's own word on where pages and threads are."""
+import ctypes
+import json
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PRESET = os.environ.get("CELLVISOR_PRESET", "release")
+BUILD = os.path.join(ROOT, "build", PRESET)
+CELLVISOR = os.path.join(BUILD, "cellvisor")
+RUNTIME = os.environ.get("CELLVISOR_RUNTIME_DIR", "/run/cellvisor")
+PAGE = 4096
+
+
+class Failed(Exception):
+    """A check that does not hold; its text says what was seen."""
+
+
+def cellvisor(*args, timeout=240):
+    """Runs `cellvisor ARGS`; returns its exit status, standard output and standard error."""
+    done = subprocess.run([CELLVISOR, *map(str, args)], stdin=subprocess.DEVNULL, text=True,
+                          capture_output=True, timeout=timeout, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def must(*args, timeout=240):
+    """Runs `cellvisor ARGS`, which has to succeed; returns its standard output."""
+    status, out, err = cellvisor(*args, timeout=timeout)
+    if status != 0:
+        raise Failed(f"cellvisor {' '.join(map(str, args))}: exit status {status}: {err.strip()}")
+    return out
+
+
+def listing(*args):
+    """The parsed output of `cellvisor ARGS --json`."""
+    return json.loads(must(*args, "--json"))
+
+
+def until(what, condition, seconds):
+    """Waits for condition() to be true and returns its value. The time is generous: the box is
+    slow, and it only guards against hanging."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failed(f"waited {seconds} s for: {what}")
+        time.sleep(0.1)
+
+
+class Console:
+    """A guest's console, read from now on by a thread of its own. Holds every heartbeat with the
+    time of its arrival, and answers of the guest's agent to commands."""
+
+    BEAT = re.compile(r"cv-beat (\d+) ([\d.]+) ([0-9a-f]+) (ok|BAD)")
+
+    def __init__(self, name, path):
+        self.name = name
+        self.beats = []
+        self.lines = []
+        self.ready_at = None
+        self.readies = 0
+        self.closed_at = None
+        self._changed = threading.Condition()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(path)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        rest = b""
+        while True:
+            try:
+                data = self._socket.recv(65536)
+            except OSError:
+                data = b""
+            if not data:
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._line(line.decode("utf-8", "replace").strip("\r"))
+        with self._changed:
+            self.closed_at = time.monotonic()
+            self._changed.notify_all()
+
+    def _line(self, line):
+        now = time.monotonic()
+        with self._changed:
+            self.lines.append(line)
+            beat = self.BEAT.search(line)
+            if beat:
+                self.beats.append((now, int(beat[1]), beat[3], beat[4]))
+            elif "cv-ready" in line:
+                self.ready_at = self.ready_at or now
+                self.readies += 1
+            self._changed.notify_all()
+
+    def wait(self, what, condition, seconds):
+        """Waits until condition(self), called at each new line, is true; returns its value."""
+        end = time.monotonic() + seconds
+        with self._changed:
+            while True:
+                value = condition(self)
+                if value:
+                    return value
+                left = end - time.monotonic()
+                if left <= 0:
+                    tail = "\n".join(self.lines[-15:])
+                    raise Failed(f"guest {self.name}: waited {seconds} s for: {what}; it said:\n{tail}")
+                if self.closed_at:
+                    raise Failed(f"guest {self.name}: its console closed while waiting for: {what}")
+                self._changed.wait(min(left, 1.0))
+
+    def wait_ready(self, times=1, seconds=180):
+        self.wait("its agent to be ready", lambda c: c.readies >= times, seconds)
+
+    def wait_beats(self, more, seconds=120):
+        wanted = len(self.beats) + more
+        self.wait(f"{more} more heartbeats", lambda c: len(c.beats) >= wanted, seconds)
+
+    def send(self, text):
+        self._socket.sendall(text.encode() + b"\n")
+
+    def ask(self, command, seconds=180):
+        """Types a command at the agent's console; returns what it answered, parsed from JSON."""
+        name = command.split()[0]
+        start = len(self.lines)
+        self.send(command)
+        prefix = f"cv-reply {name} "
+
+        def answer(console):
+            return next((line for line in console.lines[start:] if prefix in line), None)
+
+        line = self.wait(f"the answer to '{command}'", answer, seconds)
+        verdict, _, text = line.split(prefix, 1)[1].partition(" ")
+        if verdict != "ok":
+            raise Failed(f"guest {self.name}: {command}: {line}")
+        return json.loads(text) if text else {}
+
+
+def console_of(name):
+    """Connects to the console of a running guest."""
+    return Console(name, listing("show", name)["console"])
+
+
+# --- the kernel's own word -------------------------------------------------------------------
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_MOVE_PAGES = 279
+
+
+def nodes_of_ram(pid):
+    """Counts the touched pages of a guest process's RAM by node, asked of the kernel by
+    move_pages: {node: pages}. A page never touched is not counted."""
+    counts = {}
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps:
+        areas = [line.split()[0] for line in maps if "memfd:cv-ram" in line]
+    if not areas:
+        raise Failed(f"process {pid} maps no guest RAM")
+    for area in areas:
+        start, end = (int(x, 16) for x in area.split("-"))
+        for first in range(start, end, 16384 * PAGE):
+            n = min(16384, (end - first) // PAGE)
+            pages = (ctypes.c_void_p * n)(*range(first, first + n * PAGE, PAGE))
+            status = (ctypes.c_int * n)()
+            if _libc.syscall(_MOVE_PAGES, pid, ctypes.c_ulong(n), pages, None, status, 0) != 0:
+                raise Failed(f"move_pages of {pid}: {os.strerror(ctypes.get_errno())}")
+            for node in status:
+                if node >= 0:
+                    counts[node] = counts.get(node, 0) + 1
+    return counts
+
+
+def cpus_of_threads(pid, pattern):
+    """{thread name: set of allowed CPUs} of the threads of `pid` whose name matches."""
+    found = {}
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{tid}/comm", encoding="utf-8") as comm:
+            name = comm.read().strip()
+        if re.search(pattern, name):
+            found[name] = os.sched_getaffinity(int(tid))
+    return found
+
+
+def cpus_of_node(node):
+    with open(f"/sys/devices/system/node/node{node}/cpulist", encoding="ascii") as listed:
+        return parse_cpulist(listed.read())
+
+
+def parse_cpulist(text):
+    cpus = set()
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        cpus.update(range(int(first), int(last or first) + 1))
+    return cpus
+
+
+def members_of_cell(cell):
+    """Live processes of a cell, by what they themselves say on their command line and by their
+    CPUs: not by our own books."""
+    alive = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                state = file.read().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            continue
+        if state in "ZX" or not words[0].endswith(b"cellvisor"):
+            continue
+        if f"--cell={cell}".encode() in words:
+            alive[int(pid)] = words[1].decode()
+    return alive
