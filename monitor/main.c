@@ -84,7 +84,8 @@ static int help(int argc, char **argv)
 	}
 	s = find(argv[2]);
 	if (!s || !s->summary)
-		return cli_error(EXIT_USAGE, "no subcommand '%s'; `cellvisor help` lists them", argv[2]);
+		return cli_error(
+			EXIT_USAGE, "no subcommand '%s'; `cellvisor help` lists them", argv[2]);
 	char *words[] = { argv[0], argv[2], option, NULL };
 	return run_subcommand(s, 3, words);
 }

@@ -39,6 +39,11 @@ int cli_fail(const struct err *e);
 /* The same with a text of its own. */
 int cli_error(enum exit_code code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* A text of a JSON object, "" if it has none of this name. */
+const char *cli_text(const json_t *row, const char *key);
+/* A number of a JSON object, 0 if it has none. */
+uint64_t cli_number(const json_t *row, const char *key);
+
 /* Prints a listing as JSON: sorted keys, indented, newline at the end. */
 void cli_print_json(const json_t *value);
 

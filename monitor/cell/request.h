@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CELLVISOR_MONITOR_CELL_REQUEST_H
+#define CELLVISOR_MONITOR_CELL_REQUEST_H
+
+/*
+ * Requests to a cell monitor: JSON objects, from the command line (a line on
+ * monitor.sock) and from peers (the body of a call). docs/operations.md lists
+ * the operations and their fields. Parsed whole before anything is done.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "monitor/cell/guests.h"
+#include "monitor/err.h"
+
+/* Longest request, with its newline. */
+#define REQUEST_BYTES_MAX (64u * 1024u)
+
+enum request_op {
+	/* from the command line; the monitor that is asked answers for all cells */
+	REQUEST_PING,
+	REQUEST_LS,
+	REQUEST_SHOW,
+	REQUEST_RUN,
+	REQUEST_STOP,
+	REQUEST_KILL,
+	REQUEST_EVENTS,
+	REQUEST_INJECT,
+	REQUEST_DOWN,
+	/* from peers; a cell answers for itself */
+	REQUEST_CELL_ROWS,    /* the cell and its guests */
+	REQUEST_CELL_SHOW,    /* one guest */
+	REQUEST_CELL_RESERVE, /* keep a name for the asking cell */
+	REQUEST_CELL_RELEASE, /* the name is free again */
+	REQUEST_CELL_START,   /* start a guest here */
+	REQUEST_CELL_STOP,    /* power button, wait for the end */
+	REQUEST_CELL_KILL,
+	REQUEST_CELL_EVENTS,
+	REQUEST_CELL_DOWN, /* end all guests, and then this monitor */
+	REQUEST_OP_COUNT,
+};
+
+enum request_origin {
+	REQUEST_FROM_CLIENT,
+	REQUEST_FROM_PEER,
+};
+
+struct request {
+	enum request_op op;
+	char name[GUEST_NAME_MAX + 1]; /* valid, if the operation has one */
+	char kind[32];		       /* of a fault */
+	bool has_cell;
+	uint32_t cell, node;
+	uint32_t nodes[GUEST_NODES_MAX], node_count; /* ascending; 0: none given */
+	bool force;
+	double since;
+	uint64_t after;	     /* event sequence number */
+	uint64_t timeout_ms; /* 0: none given */
+	uint64_t token;	     /* of a reservation */
+	json_t *spec;	     /* owned; NULL if none */
+};
+
+/*
+ * Parses one request. 0, or -errno with *e (EXIT_USAGE) naming the operation
+ * and field, and then nothing to free. Unknown fields are refused, so that a
+ * misspelt option is never silently ignored.
+ */
+int request_parse(
+	struct request *r, enum request_origin from, const char *text, size_t bytes, struct err *e);
+
+/* The same from parsed JSON (borrowed). */
+int request_from_json(
+	struct request *r, enum request_origin from, const json_t *value, struct err *e);
+
+void request_fini(struct request *r);
+
+/* As it stands in "op". */
+const char *request_op_name(enum request_op op);
+
+#endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* `cellvisor inject node-death N`: this process is the injector. */
+
+#include <argp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "faultcontain/inject/node_death.h"
+#include "monitor/cli/cli.h"
+#include "monitor/cli/client.h"
+#include "monitor/cli/parse.h"
+#include "numa/check.h"
+
+#define INJECT_TIMEOUT_MS 30000
+#define NODES_MAX 1024u
+
+struct inject_options {
+	const char *kind;
+	uint64_t node;
+	bool has_node;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct inject_options *o = state->input;
+	struct err e;
+
+	switch (key) {
+	case ARGP_KEY_ARG:
+		if (state->arg_num == 0 && strcmp(arg, "node-death") != 0)
+			argp_error(state, "no fault '%s'; there is: node-death", arg);
+		if (state->arg_num == 0)
+			o->kind = arg;
+		if (state->arg_num == 1 &&
+			parse_number("node", arg, 0, NODES_MAX - 1, &o->node, &e))
+			argp_error(state, "%s", e.text);
+		if (state->arg_num > 1)
+			argp_error(state, "one node at a time; '%s' is one too many", arg);
+		o->has_node |= state->arg_num == 1;
+		return 0;
+	case ARGP_KEY_END:
+		if (!o->kind || !o->has_node)
+			argp_error(state, "which fault, on which node? e.g. node-death 2");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {
+	.parser = parse,
+	.args_doc = "node-death NODE",
+	.doc = "Injects a fault, to see that it is contained. The guests of the cell are lost.\v"
+	       "node-death NODE: the cell of this NUMA node dies with all its nodes. In the box "
+	       "the "
+	       "CPUs stop, the memory of the cell's processes is poisoned, and after some seconds "
+	       "the "
+	       "CPUs are taken offline. On a real server the processes of the cell are killed, and "
+	       "this says so.\n\n"
+	       "Examples:\n"
+	       "  cellvisor inject node-death 2\n"
+	       "  cellvisor events --since 1m",
+};
+
+static void print_progress(void *ctx, const char *text)
+{
+	(void)ctx;
+	printf("%s\n", text);
+	fflush(stdout);
+}
+
+/* Asks a monitor of another cell for the members of the one that is to die. */
+static int ask(const struct inject_options *o, json_t **reply, struct err *e)
+{
+	uint32_t except = CLIENT_ANY_CELL;
+
+	for (int attempt = 0; attempt < 2; attempt++) {
+		struct client *c;
+		int rc = client_open(&c, except, e);
+
+		if (rc)
+			return rc;
+		rc = client_request(c,
+			json_pack("{s:s, s:s, s:I}", "op", "inject", "kind", o->kind, "node",
+				(json_int_t)o->node),
+			INJECT_TIMEOUT_MS, NULL, NULL, reply, e);
+		client_close(c);
+		if (rc)
+			return rc;
+		if (!json_is_true(json_object_get(*reply, "ask_another")))
+			return 0;
+		except = (uint32_t)cli_number(*reply, "cell");
+		json_decref(*reply);
+	}
+	return err_set(e, EXIT_CONFLICT, "no other cell is there to see the death");
+}
+
+static int to_cpus(const json_t *cpus, struct err *e)
+{
+	cpu_set_t *set = CPU_ALLOC(NODES_MAX * 8);
+	size_t bytes = CPU_ALLOC_SIZE(NODES_MAX * 8), i;
+	json_t *cpu;
+	int rc = 0;
+
+	CHECK(set != NULL);
+	CPU_ZERO_S(bytes, set);
+	json_array_foreach(cpus, i, cpu) CPU_SET_S((size_t)json_integer_value(cpu), bytes, set);
+	if (sched_setaffinity(0, bytes, set))
+		rc = err_set(
+			e, EXIT_ENVIRONMENT, "can't move the injector to CPUs of another cell");
+	CPU_FREE(set);
+	return rc;
+}
+
+static int inject(const json_t *reply, struct node_death_report *report, struct err *e)
+{
+	const json_t *nodes = json_object_get(reply, "nodes");
+	const json_t *members = json_object_get(reply, "members");
+	const size_t node_count = json_array_size(nodes), member_count = json_array_size(members);
+	uint32_t *node = calloc(node_count + 1, sizeof(*node));
+	struct proc_id *member = calloc(member_count + 1, sizeof(*member));
+	struct node_death what = { .nodes = node,
+		.node_count = node_count,
+		.members = member,
+		.member_count = member_count,
+		.progress = print_progress };
+	int rc;
+
+	CHECK(node && member);
+	for (size_t i = 0; i < node_count; i++)
+		node[i] = (uint32_t)json_integer_value(json_array_get(nodes, i));
+	for (size_t i = 0; i < member_count; i++) {
+		const json_t *m = json_array_get(members, i);
+
+		member[i].pid = (pid_t)cli_number(m, "pid");
+		member[i].start_time = cli_number(m, "start_time");
+	}
+	rc = to_cpus(json_object_get(reply, "cpus"), e);
+	if (!rc)
+		rc = node_death_inject(&what, report, e);
+	free(node);
+	free(member);
+	return rc;
+}
+
+int cli_inject(int argc, char **argv)
+{
+	struct inject_options o = { 0 };
+	struct node_death_report report = { 0 };
+	json_t *reply = NULL;
+	struct err e;
+	int rc;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	if (ask(&o, &reply, &e))
+		return cli_fail(&e);
+	rc = inject(reply, &report, &e);
+	if (rc) {
+		json_decref(reply);
+		return cli_fail(&e);
+	}
+	if (report.in_box)
+		printf("cell %llu has died: %zu processes stopped, %zu CPUs frozen and %zu "
+		       "offline, "
+		       "%llu pages poisoned\n",
+			(unsigned long long)cli_number(reply, "cell"), report.members_stopped,
+			report.cpus_frozen, report.cpus_offline,
+			(unsigned long long)report.pages_poisoned);
+	else
+		printf("cell %llu: %zu processes killed; this is a real server, so its CPUs and "
+		       "memory "
+		       "were left alone\n",
+			(unsigned long long)cli_number(reply, "cell"), report.members_stopped);
+	json_decref(reply);
+	return EXIT_OK;
+}
