@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CELLVISOR_MONITOR_GUEST_REPORT_H
+#define CELLVISOR_MONITOR_GUEST_REPORT_H
+
+/*
+ * What a guest process and its cell monitor say to each other: one JSON object
+ * per datagram of a SOCK_SEQPACKET socket, at most REPORT_BYTES_MAX. Neither
+ * side trusts the other: both decode whole before they act.
+ *
+ * Life of a guest, seen from the monitor:
+ *   it makes a socketpair, starts `cellvisor guest` with one end as fd 3, sends
+ *   start; gets started (with the memfd of the guest's RAM by SCM_RIGHTS; the
+ *   guest then runs) or error (and the process exits with that code);
+ *   gets state at each change; sends stop, kill, show when it likes.
+ * When the socket closes, the guest goes on and connects to
+ * DIR/cell-N/guests.sock every REPORT_RETRY_MS; its first message there is
+ * register, with the memfd. After that both sockets are alike.
+ */
+
+#include "monitor/err.h"
+#include "monitor/guest/home.h"
+#include "monitor/guest/spec.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define REPORT_BYTES_MAX (64u * 1024u)
+#define REPORT_RETRY_MS 200u
+#define REPORT_CAUSE_BYTES 200u
+/* The control socket of a new guest process. */
+#define REPORT_START_FD 3
+
+/* --- monitor to guest --- */
+
+enum guest_order_op {
+	ORDER_START, /* the first and only the first message on fd 3 */
+	ORDER_STOP,  /* press the power button; the guest may take its time, or ignore it */
+	ORDER_KILL,  /* end at once: state stopped, cause "killed", exit status 0 */
+	ORDER_SHOW,  /* answered by REPORT_SHOWN */
+	ORDER_OP_COUNT,
+};
+
+/* A plain value. */
+struct guest_order {
+	enum guest_order_op op;
+	struct guest_spec spec; /* of ORDER_START, as `home` */
+	struct guest_home home;
+};
+
+/* {"op":"start","spec":{..},"home":{..}}, {"op":"stop"}, ... A new reference or NULL. */
+json_t *guest_order_encode(const struct guest_order *o);
+
+/* The reverse, for any JSON value. 0, or a negative errno with *e; *o is then undefined. */
+int guest_order_decode(const json_t *value, struct guest_order *o, struct err *e);
+
+/* --- guest to monitor --- */
+
+enum guest_report_op {
+	REPORT_STARTED,
+	REPORT_ERROR,
+	REPORT_STATE,
+	REPORT_REGISTER,
+	REPORT_SHOWN,
+	REPORT_OP_COUNT,
+};
+
+enum report_state {
+	REPORT_STARTING,
+	REPORT_RUNNING,
+	REPORT_STOPPED, /* powered off or killed on request: the process exits with 0 */
+	REPORT_CRASHED, /* ended by an error of guest, host or ours, told in `cause` */
+	REPORT_STATE_COUNT,
+};
+
+/* A plain value but for `shown`. Fields not named by the op are zero. */
+struct guest_report {
+	enum guest_report_op op;
+	pid_t pid;	     /* STARTED, REGISTER */
+	uint64_t start_time; /* STARTED, REGISTER: as in struct proc_id */
+	enum exit_code code; /* ERROR, with text */
+	char text[ERR_TEXT_BYTES];
+	enum report_state state; /* STATE, REGISTER, with cause and reboots */
+	char cause[REPORT_CAUSE_BYTES];
+	uint64_t reboots;
+	struct guest_spec spec; /* REGISTER, as `home` */
+	struct guest_home home;
+	json_t *shown; /* SHOWN: an object to be shown as it is; owned, see guest_report_fini */
+};
+
+/*
+ * {"op":"started","pid","start_time"}, {"op":"error","code","text"},
+ * {"op":"state","state","cause","reboots"}, {"op":"register","name","pid",
+ * "start_time","spec","home","state","cause","reboots"}, {"op":"shown",
+ * "guest":{..}}. A new reference or NULL.
+ */
+json_t *guest_report_encode(const struct guest_report *r);
+
+/*
+ * The reverse, for any JSON value. 0, or a negative errno with *e and nothing to
+ * free in *r. A cause is cut, control characters in it become '?'.
+ */
+int guest_report_decode(const json_t *value, struct guest_report *r, struct err *e);
+
+void guest_report_fini(struct guest_report *r);
+
+/* "starting", "running", "stopped", "crashed". */
+const char *report_state_name(enum report_state state);
+
+/* --- the socket --- */
+
+/*
+ * Sends one object (borrowed), with descriptor `fd` unless it is -1; never
+ * blocks. 0; -EMSGSIZE beyond REPORT_BYTES_MAX, -EAGAIN when the peer doesn't
+ * read, -EPIPE when it is gone, or another negative errno.
+ */
+int report_send(int sock, const json_t *value, int fd);
+
+/*
+ * Receives one datagram; blocks as the socket does. 1 with *value a new
+ * reference and *fd a descriptor (close-on-exec, owned by the caller) or -1;
+ * 0 at the end of the stream; -EBADMSG if it is no JSON object or too long;
+ * another negative errno (-EAGAIN: nothing there). *fd is -1 and *value NULL
+ * unless 1 is returned.
+ */
+int report_recv(int sock, json_t **value, int *fd);
+
+#endif
