@@ -32,6 +32,12 @@ enum wire_flag {
 };
 
 /*
+ * "I don't read your revision": a message without body. The operation lies in
+ * the frozen prefix, so a peer of any revision understands it.
+ */
+#define WIRE_OP_REV_REFUSED 0x0001u
+
+/*
  * In front of every message, little-endian. The first WIRE_PREFIX_BYTES are
  * frozen in every revision, so that an incompatible peer can still say whose
  * message it could not read, and refuse politely.
@@ -78,6 +84,7 @@ enum wire_outcome {
 enum wire_verdict {
 	WIRE_ACCEPT,
 	WIRE_DROP,	/* late or repeated: ignore it, the link is good */
+	WIRE_REFUSE,	/* drop it and say so with WIRE_OP_REV_REFUSED */
 	WIRE_FAIL_LINK, /* the peer or the memory between can't be trusted */
 };
 

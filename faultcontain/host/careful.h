@@ -34,8 +34,8 @@ bool careful_fixup(const siginfo_t *info, void *ucontext);
 
 /*
  * Installs a SIGBUS handler for a process that has no other use for the signal:
- * fixup, else the default action, which ends the process. Idempotent. 0 or
- * -errno.
+ * fixup, else the default action, which ends the process. Leaves a handler alone
+ * that is there already: it has to call careful_fixup(). 0 or -errno.
  */
 int careful_install(void);
 

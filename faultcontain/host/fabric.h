@@ -81,14 +81,15 @@ struct fabric_link_stats {
 
 struct fabric_stats {
 	uint64_t calls, answered, refused, timed_out, aborted, late_replies;
-	uint64_t requests, replies, unknown_ops;
+	uint64_t requests, replies, unknown_ops, revision_refusals;
 };
 
 /*
- * Sets up this cell's end over memory shared inside one kernel, installs the
- * careful SIGBUS handler if no handler is there, and starts to link. 0 or
- * -errno with *e filled. *out is freed by fabric_close(), which sends nothing
- * and calls no callback.
+ * Sets up this cell's end over memory shared inside one kernel; links follow
+ * with fabric_process(). Calls careful_install(). The calling process has to be
+ * the one that stays: peers compare its pid and start time with what the kernel
+ * says of its socket. 0 or -errno with *e filled. *out is freed by
+ * fabric_close(), which sends nothing and calls no callback.
  */
 int fabric_open(struct fabric **out, const struct fabric_cfg *cfg, struct err *e);
 

@@ -20,6 +20,7 @@
 #define RING_MAGIC 0x474e4952u /* "RING" */
 #define RING_REV 1u
 #define RING_HEAD_BYTES 4096u
+#define RING_HEADROOM 256u
 #define RING_DATA_MIN (64u * 1024u)
 #define RING_DATA_MAX (16u * 1024u * 1024u)
 
@@ -60,7 +61,7 @@ struct ring_reader {
 /* Size of a mapping with `data_bytes` of data (a power of two within RING_DATA_*). */
 size_t ring_map_bytes(uint64_t data_bytes);
 
-/* Largest record of such a ring: a quarter of it, so that one never waits for a drained ring. */
+/* Largest record of such a ring: a quarter of it, and RING_HEADROOM for headers on top. */
 size_t ring_record_max(uint64_t data_bytes);
 
 /* The reader lays out its zero-filled memory. RING_LOST if it fails. */

@@ -46,8 +46,8 @@ struct transport_ops {
 	int (*event_fd)(void *t);
 	/* Does everything that is due; never blocks. */
 	void (*process)(void *t, uint64_t now_ns);
-	/* When process() has to run next even without an event; UINT64_MAX: never. */
-	uint64_t (*next_due_ns)(void *t);
+	/* Also makes the descriptor readable at `due_ns` (UINT64_MAX: not), once. */
+	void (*wake_at)(void *t, uint64_t due_ns);
 	/* Whether to keep a link to this cell. */
 	void (*want)(void *t, uint16_t cell, bool wanted);
 	/*

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "faultcontain/host/careful.h"
+
+#include <errno.h>
+#include <ucontext.h>
+
+/*
+ * The instructions that may fault. Each function returns 0 when done; a fault
+ * makes the thread go on at careful_failed, which returns 1.
+ */
+__asm__(".pushsection .text\n"
+	".type careful_raw_copy, @function\n"
+	"careful_raw_copy:\n" /* rdi: to, rsi: from, rdx: bytes */
+	"	mov %rdx, %rcx\n"
+	"	shr $3, %rcx\n"
+	"careful_copy8_insn:\n"
+	"	rep movsq\n"
+	"	mov %rdx, %rcx\n"
+	"	and $7, %rcx\n"
+	"careful_copy1_insn:\n"
+	"	rep movsb\n"
+	"	xor %eax, %eax\n"
+	"	ret\n"
+	".size careful_raw_copy, . - careful_raw_copy\n"
+	".type careful_raw_load, @function\n"
+	"careful_raw_load:\n" /* rdi: to (ours), rsi: from */
+	"careful_load_insn:\n"
+	"	mov (%rsi), %rdx\n"
+	"	mov %rdx, (%rdi)\n"
+	"	xor %eax, %eax\n"
+	"	ret\n"
+	".size careful_raw_load, . - careful_raw_load\n"
+	".type careful_raw_store, @function\n"
+	"careful_raw_store:\n" /* rdi: to, rsi: value */
+	"careful_store_insn:\n"
+	"	mov %rsi, (%rdi)\n"
+	"	xor %eax, %eax\n"
+	"	ret\n"
+	"careful_failed:\n"
+	"	mov $1, %eax\n"
+	"	ret\n"
+	".size careful_raw_store, . - careful_raw_store\n"
+	".popsection\n");
+
+extern uint64_t careful_raw_copy(void *to, const void *from, size_t bytes);
+extern uint64_t careful_raw_load(uint64_t *to, const uint64_t *from);
+extern uint64_t careful_raw_store(uint64_t *to, uint64_t value);
+extern const char careful_copy8_insn[], careful_copy1_insn[], careful_load_insn[];
+extern const char careful_store_insn[], careful_failed[];
+
+int careful_copy(void *to, const void *from, size_t bytes)
+{
+	return careful_raw_copy(to, from, bytes) ? -EIO : 0;
+}
+
+int careful_load64(uint64_t *value, const uint64_t *from)
+{
+	return careful_raw_load(value, from) ? -EIO : 0;
+}
+
+int careful_store64(uint64_t *to, uint64_t value)
+{
+	return careful_raw_store(to, value) ? -EIO : 0;
+}
+
+bool careful_fixup(const siginfo_t *info, void *ucontext)
+{
+	greg_t *rip = &((ucontext_t *)ucontext)->uc_mcontext.gregs[REG_RIP];
+
+	/* Sent by someone, or early news of a poisoned page: not this instruction's fault. */
+	if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO)
+		return false;
+	if (*rip != (greg_t)careful_copy8_insn && *rip != (greg_t)careful_copy1_insn &&
+		*rip != (greg_t)careful_load_insn && *rip != (greg_t)careful_store_insn)
+		return false;
+	*rip = (greg_t)careful_failed;
+	return true;
+}
+
+static void on_sigbus(int signal_number, siginfo_t *info, void *ucontext)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+
+	if (careful_fixup(info, ucontext))
+		return;
+	/* A fault repeats when the instruction is executed again; anything else has to be sent
+	 * again. Either way the default action now ends the process. */
+	(void)sigaction(signal_number, &dfl, NULL);
+	if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO)
+		(void)raise(signal_number);
+}
+
+int careful_install(void)
+{
+	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
+
+	struct sigaction old;
+
+	if (sigaction(SIGBUS, NULL, &old))
+		return -errno;
+	if ((old.sa_flags & SA_SIGINFO) || (old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN))
+		return 0;
+	(void)sigemptyset(&action.sa_mask);
+	return sigaction(SIGBUS, &action, NULL) ? -errno : 0;
+}
