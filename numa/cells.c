@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "numa/cells.h"
+
+#include <string.h>
+
+#include "numa/check.h"
+
+/* Adds a node to a cell and keeps its list in ascending order. */
+static void add_node(const struct machine *m, struct cell_plan *cell, uint32_t node)
+{
+	uint32_t at = cell->node_count++;
+
+	CHECK(cell->node_count <= MACHINE_NODES_MAX);
+	for (; at > 0 && cell->nodes[at - 1] > node; at--)
+		cell->nodes[at] = cell->nodes[at - 1];
+	cell->nodes[at] = node;
+	cpu_set_merge(&cell->cpus, &m->nodes[node].cpus);
+	cell->memory_bytes += m->nodes[node].memory_bytes;
+}
+
+/*
+ * Distance to reach `memory` from the CPUs of `from`: what its accesses cost.
+ * SLIT may be asymmetric; the direction CPU -> memory is the one that counts.
+ */
+static uint32_t nearest_seed(const struct machine *m, const bool *seed, uint32_t node)
+{
+	bool wants_memory = m->nodes[node].memory_bytes == 0;
+	uint32_t best = NODE_NONE;
+	uint8_t best_distance = 0;
+
+	for (uint32_t n = 0; n < m->node_count; n++) {
+		uint8_t d = wants_memory ? m->distance[node][n] : m->distance[n][node];
+
+		if (n == node || !seed[n])
+			continue;
+		if (best == NODE_NONE || d < best_distance) {
+			best = n;
+			best_distance = d;
+		}
+	}
+	return best;
+}
+
+/* Joins what has CPUs but no memory, with what has memory but no CPUs, if nothing has both. */
+static void one_cell(const struct machine *m, struct cells *c)
+{
+	c->cell_count = 1;
+	for (uint32_t n = 0; n < m->node_count; n++)
+		add_node(m, &c->cells[0], n);
+}
+
+void cells_default(const struct machine *m, struct cells *c)
+{
+	bool seed[MACHINE_NODES_MAX] = { false };
+	uint32_t cell_of[MACHINE_NODES_MAX];
+
+	CHECK(machine_check(m) == MACHINE_OK);
+	memset(c, 0, sizeof(*c));
+	for (uint32_t n = 0; n < m->node_count; n++) {
+		cell_of[n] = CELL_NONE;
+		if (cpu_set_empty(&m->nodes[n].cpus) || m->nodes[n].memory_bytes == 0)
+			continue;
+		seed[n] = true;
+		cell_of[n] = c->cell_count++;
+		add_node(m, &c->cells[cell_of[n]], n);
+	}
+	if (c->cell_count == 0) {
+		one_cell(m, c);
+		return;
+	}
+	for (uint32_t n = 0; n < m->node_count; n++) {
+		if (!seed[n])
+			add_node(m, &c->cells[cell_of[nearest_seed(m, seed, n)]], n);
+	}
+}
+
+enum cells_fault cells_check(const struct machine *m, const struct cells *c, uint32_t *at)
+{
+	bool seen[MACHINE_NODES_MAX] = { false };
+	uint32_t ignored;
+
+	at = at ? at : &ignored;
+	*at = 0;
+	if (c->cell_count == 0 || c->cell_count > CELLS_MAX)
+		return CELLS_TOO_MANY;
+	for (uint32_t i = 0; i < c->cell_count; i++) {
+		const struct cell_plan *cell = &c->cells[i];
+
+		for (uint32_t k = 0; k < cell->node_count; k++) {
+			*at = cell->nodes[k];
+			if (cell->nodes[k] >= m->node_count)
+				return CELLS_UNKNOWN_NODE;
+			*at = m->nodes[cell->nodes[k]].os_node;
+			if (seen[cell->nodes[k]])
+				return CELLS_NODE_TWICE;
+			seen[cell->nodes[k]] = true;
+		}
+		*at = i;
+		if (cpu_set_empty(&cell->cpus))
+			return CELLS_NO_CPU;
+		if (cell->memory_bytes == 0)
+			return CELLS_NO_MEMORY;
+	}
+	for (uint32_t n = 0; n < m->node_count; n++) {
+		*at = m->nodes[n].os_node;
+		if (!seen[n])
+			return CELLS_NODE_MISSING;
+	}
+	return CELLS_OK;
+}
+
+/* Reads a decimal number of at most five digits and steps over it. */
+static bool take_number(const char **text, uint32_t *value)
+{
+	const char *p = *text;
+	uint32_t v = 0;
+
+	for (; *p >= '0' && *p <= '9'; p++) {
+		v = v * 10 + (uint32_t)(*p - '0');
+		if (p - *text >= 5)
+			return false;
+	}
+	if (p == *text)
+		return false;
+	*value = v;
+	*text = p;
+	return true;
+}
+
+/* Adds the nodes called first..last to the last cell of *c. */
+static enum cells_fault add_range(
+	const struct machine *m, struct cells *c, uint32_t first, uint32_t last, uint32_t *at)
+{
+	for (uint32_t os_node = first; os_node <= last; os_node++) {
+		uint32_t node = machine_node_of(m, os_node);
+
+		*at = os_node;
+		if (node == NODE_NONE)
+			return CELLS_UNKNOWN_NODE;
+		if (cells_of_node(c, node) != CELL_NONE)
+			return CELLS_NODE_TWICE;
+		add_node(m, &c->cells[c->cell_count - 1], node);
+	}
+	return CELLS_OK;
+}
+
+enum cells_fault cells_parse(
+	const struct machine *m, const char *text, struct cells *c, uint32_t *at)
+{
+	const char *p = text;
+	uint32_t ignored;
+
+	at = at ? at : &ignored;
+	*at = 0;
+	memset(c, 0, sizeof(*c));
+	c->cell_count = 1;
+	for (;;) {
+		enum cells_fault fault;
+		uint32_t first, last;
+
+		if (!take_number(&p, &first))
+			return CELLS_SYNTAX;
+		last = first;
+		if (*p == '-') {
+			p++;
+			if (!take_number(&p, &last) || last < first)
+				return CELLS_SYNTAX;
+		}
+		fault = add_range(m, c, first, last, at);
+		if (fault != CELLS_OK)
+			return fault;
+		if (*p == '\0')
+			return cells_check(m, c, at);
+		if (*p == '/' && c->cell_count == CELLS_MAX)
+			return CELLS_TOO_MANY;
+		if (*p == '/')
+			c->cell_count++;
+		else if (*p != ',')
+			return CELLS_SYNTAX;
+		p++;
+	}
+}
+
+const char *cells_fault_text(enum cells_fault fault)
+{
+	switch (fault) {
+	case CELLS_OK:
+		return "nothing is wrong";
+	case CELLS_SYNTAX:
+		return "not a list of cells such as 0,1/2,3 (nodes of a cell joined by ',', cells by '/')";
+	case CELLS_UNKNOWN_NODE:
+		return "there is no such node";
+	case CELLS_NODE_TWICE:
+		return "a node is in two cells";
+	case CELLS_NODE_MISSING:
+		return "a node is in no cell";
+	case CELLS_NO_CPU:
+		return "a cell has no CPU";
+	case CELLS_NO_MEMORY:
+		return "a cell has no memory";
+	case CELLS_TOO_MANY:
+		return "there have to be between 1 and 64 cells";
+	}
+	return "unknown fault";
+}
+
+uint32_t cells_of_node(const struct cells *c, uint32_t node)
+{
+	for (uint32_t i = 0; i < c->cell_count; i++) {
+		for (uint32_t k = 0; k < c->cells[i].node_count; k++) {
+			if (c->cells[i].nodes[k] == node)
+				return i;
+		}
+	}
+	return CELL_NONE;
+}
