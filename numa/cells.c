@@ -187,7 +187,8 @@ const char *cells_fault_text(enum cells_fault fault)
 	case CELLS_OK:
 		return "nothing is wrong";
 	case CELLS_SYNTAX:
-		return "not a list of cells such as 0,1/2,3 (nodes of a cell joined by ',', cells by '/')";
+		return "not a list of cells such as 0,1/2,3 (nodes of a cell joined by ',', cells "
+		       "by '/')";
 	case CELLS_UNKNOWN_NODE:
 		return "there is no such node";
 	case CELLS_NODE_TWICE:

@@ -7,10 +7,10 @@
  * in, ends only this process, and its condition has no side effects. What a
  * guest, a peer or the environment can cause is never a CHECK.
  */
-#define CHECK(cond) \
-	do { \
-		if (!(cond)) \
-			check_failed(#cond, __FILE__, __LINE__); \
+#define CHECK(cond)                                                                                \
+	do {                                                                                       \
+		if (!(cond))                                                                       \
+			check_failed(#cond, __FILE__, __LINE__);                                   \
 	} while (0)
 
 /* Says what failed and aborts. Lives in numa/host: deciders only declare it. */

@@ -36,12 +36,12 @@ enum machine_fault {
 	MACHINE_OK,
 	MACHINE_NO_NODES,
 	MACHINE_TOO_MANY_NODES,
-	MACHINE_NODES_UNSORTED,	 /* or a number twice */
-	MACHINE_NODE_EMPTY,	 /* neither CPUs nor memory */
-	MACHINE_CPU_TWICE,	 /* a CPU on two nodes */
-	MACHINE_NO_CPUS,	 /* no node has a CPU */
-	MACHINE_NO_MEMORY,	 /* no node has memory */
-	MACHINE_BAD_DISTANCE,	 /* to itself not 10, to another below 10 */
+	MACHINE_NODES_UNSORTED, /* or a number twice */
+	MACHINE_NODE_EMPTY,	/* neither CPUs nor memory */
+	MACHINE_CPU_TWICE,	/* a CPU on two nodes */
+	MACHINE_NO_CPUS,	/* no node has a CPU */
+	MACHINE_NO_MEMORY,	/* no node has memory */
+	MACHINE_BAD_DISTANCE,	/* to itself not 10, to another below 10 */
 };
 
 /* Checks every invariant of *m; the first one that is broken. */

@@ -211,8 +211,7 @@ static enum place_reason why(
 	return weakest;
 }
 
-bool place_guest(
-	const struct place_state *s, const struct place_request *q, struct place_result *r)
+bool place_guest(const struct place_state *s, const struct place_request *q, struct place_result *r)
 {
 	struct candidate fitting[CELLS_MAX];
 	const struct candidate *best = NULL;

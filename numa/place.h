@@ -69,11 +69,11 @@ struct place_share {
 
 struct place_result {
 	enum place_reason reason;
-	uint32_t cell; /* chosen, or the one that the refusal is about, or CELL_NONE */
+	uint32_t cell;	      /* chosen, or the one that the refusal is about, or CELL_NONE */
 	uint32_t share_count; /* chosen only: where its memory goes; sums up to the request */
 	struct place_share shares[MACHINE_NODES_MAX];
-	struct cpu_set cpus; /* chosen only: where its vCPUs run: the CPUs of its nodes, or, if
-			      * these have none, of its cell */
+	struct cpu_set cpus;  /* chosen only: where its vCPUs run: the CPUs of its nodes, or, if
+			       * these have none, of its cell */
 	uint32_t node;	      /* PLACE_NO_SUCH_NODE and the like: which */
 	uint64_t asked_bytes; /* for the words */
 	uint64_t free_bytes;  /* free there; for PLACE_NO_MEMORY the most that any candidate has */

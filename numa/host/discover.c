@@ -84,15 +84,15 @@ static void read_distances(hwloc_topology_t topology, struct machine *m)
 	hwloc_distances_release(topology, found);
 }
 
-static int read_nodes(
-	hwloc_topology_t topology, bool synthetic, struct machine *m, struct err *e)
+static int read_nodes(hwloc_topology_t topology, bool synthetic, struct machine *m, struct err *e)
 {
 	int count = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_NUMANODE);
 	hwloc_obj_t objects[MACHINE_NODES_MAX];
 
 	if (count < 0 || (uint32_t)count > MACHINE_NODES_MAX)
-		return err_set(e, EXIT_INVALID, "the machine has %d NUMA nodes; up to %u are handled",
-			count, MACHINE_NODES_MAX);
+		return err_set(e, EXIT_INVALID,
+			"the machine has %d NUMA nodes; up to %u are handled", count,
+			MACHINE_NODES_MAX);
 	m->node_count = (uint32_t)count;
 	for (uint32_t n = 0; n < m->node_count; n++) {
 		hwloc_obj_t object = hwloc_get_obj_by_type(topology, HWLOC_OBJ_NUMANODE, n);
@@ -129,7 +129,8 @@ static int load(hwloc_topology_t topology, const char *what, bool synthetic, str
 	read_distances(topology, m);
 	fault = machine_check(m);
 	if (fault != MACHINE_OK)
-		return err_set(e, EXIT_INVALID, "%s can't be used: %s", what, machine_fault_text(fault));
+		return err_set(
+			e, EXIT_INVALID, "%s can't be used: %s", what, machine_fault_text(fault));
 	return 0;
 }
 
@@ -172,7 +173,8 @@ int discover_synthetic(const char *description, struct machine *m, struct err *e
 		return err_set(e, EXIT_FAILED, "hwloc does not start: out of memory?");
 	if (hwloc_topology_set_synthetic(topology, description) != 0)
 		rc = err_set(e, EXIT_INVALID,
-			"'%s' is no machine that hwloc knows; right would be, for example, 'numa:4 core:2 pu:1'",
+			"'%s' is no machine that hwloc knows; right would be, for example, 'numa:4 "
+			"core:2 pu:1'",
 			description);
 	else
 		rc = load(topology, description, true, m, e);

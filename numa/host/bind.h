@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CELLVISOR_NUMA_HOST_BIND_H
+#define CELLVISOR_NUMA_HOST_BIND_H
+
+/*
+ * Thin effects on memory and CPUs. Nodes here are the operating system's
+ * numbers (os_node), 0..1023.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "numa/cpu_set.h"
+
+#define BIND_NODES 1024u
+
+struct node_set {
+	uint64_t words[BIND_NODES / 64];
+};
+
+void node_set_add(struct node_set *s, uint32_t os_node);
+bool node_set_has(const struct node_set *s, uint32_t os_node);
+
+/*
+ * Pages of [addr, addr + bytes) that are allocated from now on come from these
+ * nodes only; with prefer_only, from elsewhere when these are full. addr is page
+ * aligned. 0 or -errno (mbind(2)).
+ */
+int bind_memory(void *addr, size_t bytes, const struct node_set *nodes, bool prefer_only);
+
+/* The same for all memory that this thread, and what it starts, allocates. 0 or -errno. */
+int bind_process_memory(const struct node_set *nodes);
+
+/* Restricts a thread (0: the caller) to these CPUs. 0 or -errno; -EINVAL if all are offline. */
+int bind_thread(pid_t tid, const struct cpu_set *cpus);
+
+/* The CPUs that a thread (0: the caller) may run on. 0 or -errno. */
+int bind_thread_read(pid_t tid, struct cpu_set *cpus);
+
+/*
+ * Counts the present pages of [addr, addr + bytes) in process `pid` (0: own) by
+ * node into counts[BIND_NODES]; a page never touched counts nowhere. 0 or -errno.
+ */
+int bind_count_pages(pid_t pid, const void *addr, size_t bytes, uint64_t *counts);
+
+/* Free and total memory of a node, from sysfs. 0 or -errno. */
+int bind_node_memory(uint32_t os_node, uint64_t *free_bytes, uint64_t *total_bytes);
+
+#endif
