@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct kvm_msi {
+struct kvm_message {
 	uint64_t address;
 	uint32_t data;
 };
@@ -27,7 +27,7 @@ struct kvm_routes {
 	pthread_mutex_t lock;
 	bool used[LAYOUT_MSI_ROUTES]; /* handed out */
 	bool set[LAYOUT_MSI_ROUTES];  /* routed to msi[] */
-	struct kvm_msi msi[LAYOUT_MSI_ROUTES];
+	struct kvm_message msi[LAYOUT_MSI_ROUTES];
 };
 
 /* Writes the table of the pins. 0, or -errno with *e (EXIT_ENVIRONMENT). */
@@ -45,7 +45,7 @@ int kvm_routes_give(struct kvm_routes *r, uint32_t gsi, uint32_t count);
  * NULL. The same route again costs nothing. 0 or -errno, and then the table is
  * as before.
  */
-int kvm_routes_set(struct kvm_routes *r, uint32_t gsi, const struct kvm_msi *msi);
+int kvm_routes_set(struct kvm_routes *r, uint32_t gsi, const struct kvm_message *msi);
 
 /* Largest table: all pins, their PIC twins and all MSI routes. */
 #define KVM_ROUTES_MAX (LAYOUT_IOAPIC_PINS + 16u + LAYOUT_MSI_ROUTES)

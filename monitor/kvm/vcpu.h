@@ -16,6 +16,7 @@ struct kvm_vcpu {
 	int fd;		     /* owned */
 	struct kvm_run *run; /* mapped, owned */
 	size_t run_bytes;
+	const struct kvm_system *system; /* borrowed */
 };
 
 /*
@@ -29,7 +30,7 @@ void kvm_vcpu_fini(struct kvm_vcpu *v);
 
 /*
  * KVM_RUN: 0 with v->run->exit_reason, -EINTR after a kick or a signal, or
- * another negative errno.
+ * another negative errno. Waits in the kernel while the vCPU waits for its SIPI.
  */
 int kvm_vcpu_run(struct kvm_vcpu *v);
 
