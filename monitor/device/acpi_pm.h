@@ -2,37 +2,45 @@
 #ifndef CELLVISOR_MONITOR_DEVICE_ACPI_PM_H
 #define CELLVISOR_MONITOR_DEVICE_ACPI_PM_H
 
-#include <stdint.h>
-
 #include "monitor/device/bus.h"
-
-struct acpi_pm_env {
-	void (*irq)(void *ctx, bool level); /* of LAYOUT_GSI_EVENTS */
-	void *ctx;			    /* borrowed, outlives the device */
-};
+#include "monitor/layout.h"
 
 /*
- * Power management of a hardware-reduced ACPI machine (ACPI 6.4, 4.8.3.7):
- * sleep control and status, reset register, and the register of events that the
- * DSDT's Generic Event Device reads. Holds no fds or heap. One thread at a time.
+ * Power and events of a hardware-reduced ACPI machine: sleep control and status
+ * registers (ACPI 6.4, 4.8.3.7), the reset register (4.8.3.6) and the register
+ * of pending events that the Generic Event Device's method reads. One thread at
+ * a time: give the range and acpi_pm_power_button the same lock.
  */
+
+/* Its port range, to be claimed at ACPI_PM_BASE. */
+#define ACPI_PM_BASE LAYOUT_PORT_SLEEP_CONTROL
+#define ACPI_PM_BYTES (LAYOUT_PORT_EVENTS - ACPI_PM_BASE + 1)
+
+struct acpi_pm_env {
+	/* The line LAYOUT_GSI_EVENTS changed to `level`: high while an event is pending. */
+	void (*irq)(void *ctx, bool level);
+	void *ctx; /* borrowed, outlives the device */
+};
+
 struct acpi_pm {
 	struct acpi_pm_env env;
-	uint8_t events; /* pending, LAYOUT_EVENT_* */
+	uint8_t sleep_control;
+	uint8_t pending; /* LAYOUT_EVENT_* */
 };
 
 void acpi_pm_init(struct acpi_pm *p, const struct acpi_pm_env *env);
+
+/* Forgets pending events; the line goes low. */
 void acpi_pm_reset(struct acpi_pm *p);
 
-/* Presses the power button: a guest that listens shuts down in order. */
-void acpi_pm_power_button(struct acpi_pm *p);
-
 /*
- * Two bus_fns; `dev` is a struct acpi_pm. The first covers the ports from
- * LAYOUT_PORT_SLEEP_CONTROL to LAYOUT_PORT_RESET, the second LAYOUT_PORT_EVENTS.
+ * bus_fn, byte accesses only. DEV_POWER_OFF when the guest enters S5, DEV_RESET
+ * when it writes LAYOUT_RESET_VALUE to the reset register.
  */
-#define ACPI_PM_SLEEP_PORTS 3u
-enum dev_outcome acpi_pm_sleep_bus(void *dev, struct bus_req *r);
-enum dev_outcome acpi_pm_events_bus(void *dev, struct bus_req *r);
+enum dev_outcome acpi_pm_bus(void *pm, struct bus_req *r);
+
+/* Somebody pressed the guest's power button. Pressing it again before the guest looked is one
+ * press. */
+void acpi_pm_power_button(struct acpi_pm *p);
 
 #endif

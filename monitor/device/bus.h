@@ -6,53 +6,80 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* One access to a device. A device sees the offset in its range, never the bus. */
+/*
+ * An address space in which devices claim ranges: one value for I/O ports, one
+ * for memory-mapped I/O. A device doesn't know where on which bus it sits: its
+ * handler sees offsets into its range.
+ */
+
+/* What an access means for the guest. */
+enum dev_outcome {
+	DEV_OK = 0,
+	/*
+	 * The access makes no sense to the device. Nothing changed, a load reads
+	 * all-ones, the guest goes on. Worth counting, not worth stopping for.
+	 */
+	DEV_GUEST_FAULT,
+	DEV_RESET,     /* the guest asked for a reset of the machine */
+	DEV_POWER_OFF, /* the guest asked to be switched off */
+};
+
+/* One access: `val` is read by the device if `store`, else written by it. */
 struct bus_req {
-	uint64_t off;
-	uint64_t val; /* to store, or filled in by a load; only the low 8 * len bits count */
-	uint8_t len;  /* 1, 2, 4 or 8 */
+	uint64_t off; /* from the start of the range */
+	uint64_t val; /* little-endian; bits above len are zero on a store, ignored on a load */
+	uint8_t len;  /* bytes: 1, 2, 4 or 8; [off, off + len) is within the range */
 	bool store;
 };
 
-enum dev_outcome {
-	DEV_OK,
-	DEV_GUEST_FAULT, /* the guest did what no driver does; nothing happened, loads are ones */
-	DEV_RESET,	 /* the guest asks for a reset of the whole machine */
-	DEV_POWER_OFF,
-};
-
+/* The one signature of all handlers. Called with the lock of the range held. */
 typedef enum dev_outcome bus_fn(void *dev, struct bus_req *r);
 
-#define BUS_RANGES_MAX 32
+#define BUS_RANGES_MAX 256u
 
 struct bus_range {
 	uint64_t base, bytes;
 	bus_fn *fn;
 	void *dev;
-	pthread_mutex_t *lock; /* borrowed; NULL: the device locks for itself */
-};
-
-/* Ports, or memory. Built before vCPUs run, constant after, so threads may share it. */
-struct bus {
-	uint32_t range_count;
-	struct bus_range ranges[BUS_RANGES_MAX]; /* by base */
+	pthread_mutex_t *lock;
 };
 
 /*
- * Claims [base, base + bytes) for a device; `dev` and `lock` outlive the bus. 0;
- * -EEXIST when it overlaps another range, -EINVAL when it is empty or wraps,
- * -ENOSPC when the bus is full.
+ * `map_lock` guards the table alone and is never held while a handler runs: a
+ * handler may therefore add and remove ranges, its own too. An access that
+ * another thread has begun before a removal may still reach the handler after
+ * it, so a device outlives every thread that accesses the bus.
+ */
+struct bus {
+	pthread_rwlock_t map_lock;
+	uint32_t range_count;
+	struct bus_range ranges[BUS_RANGES_MAX]; /* sorted by base, disjoint */
+};
+
+void bus_init(struct bus *b);
+
+/* No thread may use the bus any more. */
+void bus_fini(struct bus *b);
+
+/*
+ * Claims [base, base + bytes) for `fn(dev, ...)`. `dev` and `lock` are borrowed
+ * until bus_fini. Handlers whose ranges share a lock never run at the same time;
+ * with a NULL lock the handler does its own locking. Any thread.
+ * Returns 0; -EINVAL if bytes is 0 or the range wraps; -EEXIST if any byte of it
+ * is claimed; -ENOSPC if the table is full.
  */
 int bus_add(
 	struct bus *b, uint64_t base, uint64_t bytes, bus_fn *fn, void *dev, pthread_mutex_t *lock);
 
-/*
- * Performs an access at `addr`; r->off is set here. What no device claims, or
- * what crosses the end of a range, reads as ones and swallows stores: DEV_OK.
- */
-enum dev_outcome bus_access(const struct bus *b, uint64_t addr, struct bus_req *r);
+/* Releases the range that starts at `base`. Returns 0, or -ENOENT if none does. Any thread. */
+int bus_remove(struct bus *b, uint64_t base);
 
-/* All ones in the length of the access. */
-uint64_t bus_ones(uint8_t len);
+/*
+ * Performs the guest's access of `len` bytes (1, 2, 4 or 8) at `addr`; the bytes
+ * are in `data`, in the guest's order, as KVM_RUN hands them over. Any thread.
+ * What nobody claims, or what is only partly in a range, reads all-ones and
+ * swallows stores with DEV_OK, as on a PC.
+ */
+enum dev_outcome bus_access(struct bus *b, uint64_t addr, void *data, uint32_t len, bool store);
 
 #endif

@@ -2,43 +2,58 @@
 #ifndef CELLVISOR_MONITOR_DEVICE_UART_H
 #define CELLVISOR_MONITOR_DEVICE_UART_H
 
-#include <stdint.h>
-
 #include "monitor/device/bus.h"
 
-#define UART_FIFO_BYTES 64u /* more than the 16550A's 16: fewer refusals for the host side */
+/*
+ * A 16550A (National Semiconductor PC16550D data sheet). It sends at once, at
+ * any divisor. It knows only offsets. One thread at a time: give the range and
+ * every call from the host's side the same lock.
+ */
 
-/* ctx is borrowed and outlives the device. */
+#define UART_BYTES 8u /* size of its range */
+#define UART_FIFO_BYTES 16u
+
+/* Called from within uart_bus and uart_receive, so with the device's lock held. */
 struct uart_env {
-	void (*transmit)(void *ctx, uint8_t byte); /* never blocks */
+	/* The interrupt line changed to `level`. */
 	void (*irq)(void *ctx, bool level);
-	void (*room)(void *ctx); /* the guest read: there is room to receive again */
-	void *ctx;
+	/* The guest sent a byte. The UART never waits: the host buffers or drops. */
+	void (*out)(void *ctx, uint8_t byte);
+	/*
+	 * uart_receive refused bytes earlier and would now take some. Must not call
+	 * back into the UART: wake the thread that holds the bytes.
+	 */
+	void (*room)(void *ctx);
+	void *ctx; /* borrowed, outlives the device */
 };
 
-/*
- * A 16550A (National Semiconductor PC16550D): eight one-byte registers, output
- * sent at once, input through a FIFO that refuses what it can't hold. Holds no
- * fds or heap. One thread at a time.
- */
 struct uart {
 	struct uart_env env;
-	uint8_t ier, fcr, lcr, mcr, scratch, divisor[2];
-	bool overrun, thr_pending; /* THRE interrupt not yet acknowledged */
-	bool level;		   /* what env.irq was told last */
-	uint32_t head, count;
+	uint8_t ier, lcr, mcr, scr, fcr;
+	uint8_t lsr_errors; /* sticky LSR bits: overrun */
+	uint8_t msr_delta;  /* the four delta bits of MSR */
+	uint16_t divisor;
+	bool thre_pending; /* transmitter became empty since IIR said so */
+	bool irq_level;
+	bool refused; /* bytes wait on the host's side */
 	uint8_t fifo[UART_FIFO_BYTES];
+	uint8_t fifo_head, fifo_count;
 };
 
+/* All callbacks of env must be set. The line starts low, without a call to env.irq. */
 void uart_init(struct uart *u, const struct uart_env *env);
 
-/* As after power-on; env stays. */
+/* As after power-on: input that the guest has not read is dropped, the line goes low. */
 void uart_reset(struct uart *u);
 
-/* A bus_fn; `dev` is a struct uart. Accesses of other lengths than 1 are guest faults. */
-enum dev_outcome uart_bus(void *dev, struct bus_req *r);
+/* bus_fn: registers 0..7, byte accesses only. */
+enum dev_outcome uart_bus(void *uart, struct bus_req *r);
 
-/* Offers input; returns how many of the bytes were taken, which may be none. */
-uint32_t uart_receive(struct uart *u, const uint8_t *bytes, uint32_t count);
+/*
+ * Offers input bytes to the guest. Returns how many were taken, 0 .. bytes; the
+ * rest stays the caller's, who offers it again when env.room was called. None is
+ * ever lost.
+ */
+uint32_t uart_receive(struct uart *u, const uint8_t *data, uint32_t bytes);
 
 #endif
