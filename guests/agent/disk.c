@@ -87,8 +87,10 @@ static int verify_chunks(int fd, uint64_t *chunk, uint64_t seed, uint64_t mib, c
 		if (rc)
 			return complain(why, rc, "read", offset);
 		at = disk_compare(chunk, DISK_CHUNK_BYTES, seed, offset);
-		if (at < DISK_CHUNK_BYTES)
-			return complain(why, -EILSEQ, "wrong byte", offset + at);
+		if (at < DISK_CHUNK_BYTES) {
+			snprintf(why, DISK_WHY_BYTES, "wrong byte at %" PRIu64, offset + at);
+			return -EILSEQ;
+		}
 	}
 	return 0;
 }

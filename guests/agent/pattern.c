@@ -28,7 +28,7 @@ static uint64_t page_write(struct pattern *p, size_t page, uint64_t generation)
 		words[i] = word;
 		sum = (sum ^ word) * PRIME;
 	}
-	return sum;
+	return mix(sum);
 }
 
 /* The checksum of what the page really holds; *right says whether it is what was written. */
@@ -45,7 +45,7 @@ static uint64_t page_read(const struct pattern *p, size_t page, uint64_t generat
 		sum = (sum ^ held) * PRIME;
 	}
 	*right = difference == 0;
-	return sum;
+	return mix(sum);
 }
 
 void pattern_init(struct pattern *p, uint64_t *words, size_t pages, uint64_t seed)
