@@ -9,13 +9,14 @@
 
 #include "monitor/err.h"
 #include "monitor/guest/spec.h"
+#include "numa/cpu_set.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HOME_CPUS_MAX 1024u
-#define HOME_CPU_ID_MAX 8191u
+#define HOME_CPUS_MAX CPU_SET_CPUS
+#define HOME_CPU_ID_MAX (CPU_SET_CPUS - 1)
 #define HOME_NODE_ID_MAX 1023u
 
 /* RAM of the guest in order of guest addresses: `bytes` of it on host node `node`. */

@@ -9,6 +9,7 @@
  */
 
 #include "monitor/err.h"
+#include "numa/vnuma.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -20,13 +21,14 @@
 #define SPEC_DISKS_MAX 16u
 #define SPEC_NODES_MAX 64u
 #define SPEC_CPUS_MAX 240u
-#define SPEC_VNUMA_MAX 8u
+#define SPEC_VNUMA_MAX VNUMA_MAX
 #define SPEC_MEMORY_MIN (32ull << 20)
 #define SPEC_MEMORY_MAX (16ull << 40)
 /* RAM comes in huge pages; also the least that a vNUMA node is a multiple of. */
-#define SPEC_MEMORY_UNIT (2ull << 20)
+#define SPEC_MEMORY_UNIT VNUMA_UNIT_BYTES
 #define SPEC_ANY_CELL 0xffffffffu
 #define SPEC_CELL_MAX 1023u
+#define SPEC_CONSOLE_WAIT_MS 10000u
 
 struct spec_disk {
 	char path[SPEC_PATH_BYTES]; /* absolute */
@@ -47,6 +49,11 @@ struct guest_spec {
 	uint32_t cell;			/* wanted home cell, or SPEC_ANY_CELL */
 	uint32_t nodes[SPEC_NODES_MAX]; /* wanted host nodes, ascending */
 	uint32_t node_count;		/* 0: any */
+	/*
+	 * The vCPUs wait until a client is connected to the console, SPEC_CONSOLE_WAIT_MS at
+	 * most: for `run --attach`, which must not miss the guest's first words.
+	 */
+	bool wait_console;
 };
 
 /* All zero but for what has to be something: one CPU, any cell. */
@@ -67,7 +74,7 @@ int guest_spec_check(const struct guest_spec *s, struct err *e);
 
 /*
  * {"name","kernel","initrd"?,"disks":[{"path","read_only"}],"cmdline","cpus",
- * "memory_bytes","vnuma","cell"?,"nodes":[]}. A new reference, NULL when out of
+ * "memory_bytes","vnuma","cell"?,"nodes":[],"wait_console"?}. A new reference, NULL when out of
  * memory.
  */
 json_t *guest_spec_encode(const struct guest_spec *s);

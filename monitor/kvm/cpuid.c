@@ -2,6 +2,7 @@
 #include "monitor/kvm/cpuid.h"
 
 #include "numa/check.h"
+#include "numa/vnuma.h"
 
 #include <asm/kvm_para.h>
 #include <errno.h>
@@ -74,7 +75,7 @@ int cpuid_topology_init(struct cpuid_topology *t, uint32_t cpus, uint32_t packag
 {
 	struct cpuid_topology made = { .cpus = cpus, .packages = packages };
 
-	CHECK(packages >= 1 && cpus >= packages);
+	CHECK(packages >= 1 && packages <= VNUMA_MAX && cpus >= packages);
 	made.core_bits = bits_for((cpus + packages - 1) / packages);
 	if (cpuid_apic_id(&made, cpus - 1) > APIC_ID_MAX)
 		return err_set(e, EXIT_INVALID,
@@ -88,13 +89,14 @@ int cpuid_topology_init(struct cpuid_topology *t, uint32_t cpus, uint32_t packag
 
 uint32_t cpuid_package(const struct cpuid_topology *t, uint32_t cpu)
 {
-	return cpu * t->packages / t->cpus;
+	return vnuma_of_vcpu(t->cpus, t->packages, cpu);
 }
 
-/* First vCPU of a package: the least c with c * packages / cpus == package. */
 static uint32_t first_cpu(const struct cpuid_topology *t, uint32_t package)
 {
-	return (package * t->cpus + t->packages - 1) / t->packages;
+	uint32_t more = t->cpus % t->packages;
+
+	return package * (t->cpus / t->packages) + (package < more ? package : more);
 }
 
 static uint32_t cores_of(const struct cpuid_topology *t, uint32_t package)

@@ -32,13 +32,14 @@ struct cpuid_topology {
 int cpuid_supported(const struct kvm_system *s, struct cpuid_table *t, struct err *e);
 
 /*
- * The topology of `cpus` vCPUs over `packages` packages (1 .. cpus). 0, or
+ * The topology of `cpus` vCPUs over `packages` packages (1 .. VNUMA_MAX,
+ * at most cpus). 0, or
  * -EINVAL (EXIT_INVALID) if an APIC id would be above 254, which no IOAPIC
  * reaches. Pure, as all that follows.
  */
 int cpuid_topology_init(struct cpuid_topology *t, uint32_t cpus, uint32_t packages, struct err *e);
 
-/* Package of vCPU `cpu`: vCPUs are split evenly in order. */
+/* Package of vCPU `cpu`: its virtual NUMA node, by the rule of numa/vnuma.h. */
 uint32_t cpuid_package(const struct cpuid_topology *t, uint32_t cpu);
 
 /* APIC id of vCPU `cpu`: also the id that KVM gets for it. */

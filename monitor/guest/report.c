@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "monitor/guest/report.h"
+
+#include "monitor/guest/fields.h"
+
+#include <string.h>
+
+#define PID_MAX_LIMIT (1u << 22) /* of Linux */
+
+static const char *const order_names[ORDER_OP_COUNT] = {
+	[ORDER_START] = "start",
+	[ORDER_STOP] = "stop",
+	[ORDER_KILL] = "kill",
+	[ORDER_SHOW] = "show",
+};
+
+static const char *const report_names[REPORT_OP_COUNT] = {
+	[REPORT_STARTED] = "started",
+	[REPORT_ERROR] = "error",
+	[REPORT_STATE] = "state",
+	[REPORT_REGISTER] = "register",
+	[REPORT_SHOWN] = "shown",
+};
+
+static const char *const state_names[REPORT_STATE_COUNT] = {
+	[REPORT_STARTING] = "starting",
+	[REPORT_RUNNING] = "running",
+	[REPORT_STOPPED] = "stopped",
+	[REPORT_CRASHED] = "crashed",
+};
+
+const char *report_state_name(enum report_state state)
+{
+	return state_names[state];
+}
+
+/* Reads a text that has to be one of `names`; `count` when it is not, or is missing. */
+static uint32_t one_of(
+	struct fields *f, const char *field, const char *const *names, uint32_t count)
+{
+	char text[16] = "";
+
+	fields_text(f, field, text, sizeof(text), true);
+	for (uint32_t i = 0; i < count && !f->rc; i++)
+		if (!strcmp(text, names[i]))
+			return i;
+	fields_wrong(f, field, "is not one that is known");
+	return count;
+}
+
+json_t *guest_order_encode(const struct guest_order *o)
+{
+	if (o->op == ORDER_START)
+		return json_pack("{s:s,s:o,s:o}", "op", order_names[o->op], "spec",
+			guest_spec_encode(&o->spec), "home", guest_home_encode(&o->home));
+	return json_pack("{s:s}", "op", order_names[o->op]);
+}
+
+static void decode_spec_and_home(struct fields *f, struct guest_spec *spec, struct guest_home *home)
+{
+	const json_t *spec_value = fields_value(f, "spec");
+	const json_t *home_value = fields_value(f, "home");
+
+	if (!f->rc)
+		f->rc = guest_spec_decode(spec_value, spec, f->e);
+	if (!f->rc)
+		f->rc = guest_home_decode(home_value, home, f->e);
+	if (!f->rc)
+		f->rc = guest_home_covers(home, spec->memory_bytes, f->e);
+}
+
+int guest_order_decode(const json_t *value, struct guest_order *o, struct err *e)
+{
+	static const char *const known[] = { "op", "spec", "home", NULL };
+	struct fields f;
+
+	memset(o, 0, sizeof(*o));
+	fields_begin(&f, value, "order", known, e);
+	o->op = one_of(&f, "op", order_names, ORDER_OP_COUNT);
+	if (!f.rc && o->op == ORDER_START)
+		decode_spec_and_home(&f, &o->spec, &o->home);
+	return f.rc;
+}
+
+json_t *guest_report_encode(const struct guest_report *r)
+{
+	const char *op = report_names[r->op];
+	json_t *value = NULL;
+
+	switch (r->op) {
+	case REPORT_STARTED:
+		value = json_pack("{s:s,s:I,s:I}", "op", op, "pid", (json_int_t)r->pid,
+			"start_time", (json_int_t)r->start_time);
+		break;
+	case REPORT_ERROR:
+		value = json_pack("{s:s,s:i,s:s}", "op", op, "code", (int)r->code, "text", r->text);
+		break;
+	case REPORT_STATE:
+		value = json_pack("{s:s,s:s,s:s,s:I}", "op", op, "state", state_names[r->state],
+			"cause", r->cause, "reboots", (json_int_t)r->reboots);
+		break;
+	case REPORT_REGISTER:
+		value = json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:I,s:o,s:o}", "op", op, "name",
+			r->spec.name, "pid", (json_int_t)r->pid, "start_time",
+			(json_int_t)r->start_time, "state", state_names[r->state], "cause",
+			r->cause, "reboots", (json_int_t)r->reboots, "spec",
+			guest_spec_encode(&r->spec), "home", guest_home_encode(&r->home));
+		break;
+	case REPORT_SHOWN:
+		value = json_pack("{s:s,s:O}", "op", op, "guest", r->shown);
+		break;
+	case REPORT_OP_COUNT:
+		break;
+	}
+	return value;
+}
+
+/* Texts go to terminals: no control characters, cut to fit. */
+static void decode_words(struct fields *f, const char *name, char *out, size_t bytes)
+{
+	const json_t *value = fields_value(f, name);
+	const char *text = json_string_value(value);
+
+	if (f->rc)
+		return;
+	if (!text) {
+		fields_wrong(f, name, "has to be a text");
+		return;
+	}
+	strncpy(out, text, bytes - 1);
+	out[bytes - 1] = '\0';
+	for (; *out; out++)
+		if ((unsigned char)*out < ' ' || *out == 0x7f)
+			*out = '?';
+}
+
+static void decode_process(struct fields *f, struct guest_report *r)
+{
+	uint64_t pid = 0;
+
+	fields_number(f, "pid", 1, PID_MAX_LIMIT, &pid, true);
+	fields_number(f, "start_time", 0, INT64_MAX, &r->start_time, true);
+	r->pid = (pid_t)pid;
+}
+
+static void decode_state(struct fields *f, struct guest_report *r)
+{
+	r->state = one_of(f, "state", state_names, REPORT_STATE_COUNT);
+	decode_words(f, "cause", r->cause, sizeof(r->cause));
+	fields_number(f, "reboots", 0, INT64_MAX, &r->reboots, true);
+}
+
+static void decode_register(struct fields *f, struct guest_report *r)
+{
+	char name[SPEC_NAME_MAX + 1] = "";
+
+	decode_process(f, r);
+	decode_state(f, r);
+	fields_text(f, "name", name, sizeof(name), true);
+	decode_spec_and_home(f, &r->spec, &r->home);
+	if (!f->rc && strcmp(name, r->spec.name) != 0)
+		fields_wrong(f, "name", "is not the name in 'spec'");
+}
+
+static void decode_op(struct fields *f, struct guest_report *r)
+{
+	uint32_t code = 0;
+
+	switch (r->op) {
+	case REPORT_STARTED:
+		decode_process(f, r);
+		break;
+	case REPORT_ERROR:
+		fields_u32(f, "code", EXIT_FAILED, EXIT_NO_ANSWER, &code, true);
+		r->code = (enum exit_code)code;
+		decode_words(f, "text", r->text, sizeof(r->text));
+		break;
+	case REPORT_STATE:
+		decode_state(f, r);
+		break;
+	case REPORT_REGISTER:
+		decode_register(f, r);
+		break;
+	case REPORT_SHOWN:
+		r->shown = (json_t *)fields_value(f, "guest");
+		if (!f->rc && !json_is_object(r->shown))
+			fields_wrong(f, "guest", "has to be an object");
+		r->shown = f->rc ? NULL : json_incref(r->shown);
+		break;
+	case REPORT_OP_COUNT:
+		break;
+	}
+}
+
+int guest_report_decode(const json_t *value, struct guest_report *r, struct err *e)
+{
+	static const char *const known[] = { "op", "pid", "start_time", "code", "text", "state",
+		"cause", "reboots", "name", "spec", "home", "guest", NULL };
+	struct fields f;
+
+	memset(r, 0, sizeof(*r));
+	fields_begin(&f, value, "report", known, e);
+	r->op = one_of(&f, "op", report_names, REPORT_OP_COUNT);
+	if (!f.rc)
+		decode_op(&f, r);
+	return f.rc;
+}
+
+void guest_report_fini(struct guest_report *r)
+{
+	json_decref(r->shown);
+	r->shown = NULL;
+}
