@@ -49,7 +49,7 @@ static const struct argp_option argp_options[] = {
 	{ "broadcast", OPT_BROADCAST, NULL, 0, "mce: to all CPUs, as Intel's do", 0 },
 	{ "idle", OPT_IDLE, NULL, 0, "freeze, freeze-node: only while the CPU idles, else refuse",
 		0 },
-	{ "deadline", 'd', "MS", 0, "wait so long for the answer (default 15000)", 0 },
+	{ "deadline", 'd', "MS", 0, "wait so long for the answer (default 60000)", 0 },
 	{ 0 },
 };
 

@@ -22,8 +22,8 @@
 #include "monitor/err.h"
 #include "sim/box/proto.h"
 
-/* Long enough for what the outside may try several times, such as a freeze. */
-#define BOX_CLIENT_DEADLINE_MS 15000u
+/* Long enough for what the outside may try for seconds, such as freezing each CPU of a node. */
+#define BOX_CLIENT_DEADLINE_MS 60000u
 
 struct box_client {
 	int fd;

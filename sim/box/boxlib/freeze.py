@@ -19,8 +19,8 @@ WALL = 0x40000000
 SYS_FUTEX = 202
 FUTEX_COMMAND_MASK = 0x7f
 FUTEX_WAIT_BITSET = 9  # what pthread_cond_wait uses; a mutex waits with FUTEX_WAIT
-ATTEMPTS = 20
 IDLE_SECONDS = 2.0
+BUSY_SECONDS = 8.0
 ANSWER_SECONDS = 1.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -120,12 +120,13 @@ class Freezer:
             time.sleep(0.001)
         if how == "idle":
             raise BoxError(f"CPU {cpu} did not idle for {IDLE_SECONDS:g} s")
-        for _ in range(ATTEMPTS):
+        end = time.monotonic() + BUSY_SECONDS
+        while time.monotonic() < end:
             state = self._try(cpu, idle_only=False)
             if state:
                 return state
             time.sleep(0.02)
-        raise BoxError(f"CPU {cpu} held a lock of the emulator at each of {ATTEMPTS} attempts")
+        raise BoxError(f"CPU {cpu} held a lock of the emulator at each attempt for {BUSY_SECONDS:g} s")
 
     def thaw(self, cpu):
         if cpu not in self._frozen:
