@@ -1,113 +1,226 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "numa/host/words.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#define SIZE_BYTES 24
+
+/* A text under construction; what does not fit is cut. */
+struct words {
+	char *text;
+	size_t bytes, used;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct words *w, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	if (w->used + 1 >= w->bytes)
+		return;
+	va_start(args, fmt);
+	n = vsnprintf(w->text + w->used, w->bytes - w->used, fmt, args);
+	va_end(args);
+	if (n > 0)
+		w->used += (size_t)n < w->bytes - w->used ? (size_t)n : w->bytes - w->used - 1;
+}
+
+static struct words words_to(char *text, size_t bytes)
+{
+	if (bytes > 0)
+		text[0] = '\0';
+	return (struct words){ .text = text, .bytes = bytes };
+}
 
 void words_bytes(uint64_t bytes, char *text, size_t text_bytes)
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-	double value = (double)bytes;
+	uint64_t whole = bytes, tenths = 0;
 	size_t unit = 0;
 
-	while (value >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
-		value /= 1024;
+	while (whole >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+		tenths = whole % 1024 * 10 / 1024;
+		whole /= 1024;
 		unit++;
 	}
-	(void)snprintf(text, text_bytes,
-		value < 9.95 && value != (double)(uint64_t)value ? "%.1f %s" : "%.0f %s", value,
-		units[unit]);
+	if (whole < 100 && tenths > 0)
+		(void)snprintf(text, text_bytes, "%llu.%llu %s", (unsigned long long)whole,
+			(unsigned long long)tenths, units[unit]);
+	else
+		(void)snprintf(text, text_bytes, "%llu %s", (unsigned long long)whole, units[unit]);
 }
 
-/* "cell 1, nodes 2 and 5" */
-static void words_where(
-	const struct place_state *s, const struct place_result *r, char *text, size_t bytes)
-{
-	size_t used;
+struct size_text {
+	char text[SIZE_BYTES];
+};
 
-	(void)snprintf(text, bytes, "cell %u, node%s", r->cell, r->share_count > 1 ? "s" : "");
+static struct size_text size_of(uint64_t bytes)
+{
+	struct size_text t;
+
+	words_bytes(bytes, t.text, sizeof(t.text));
+	return t;
+}
+
+/* "node 3", "nodes 1, 2 and 5". */
+static void say_nodes(struct words *w, const uint32_t *os_nodes, uint32_t count)
+{
+	say(w, count == 1 ? "node" : "nodes");
+	for (uint32_t i = 0; i < count; i++)
+		say(w, "%s %u", i == 0 ? "" : i + 1 == count ? " and" : ",", os_nodes[i]);
+}
+
+/* "cell 1, nodes 2 and 5": each node once, in order of first use. */
+static void say_where(struct words *w, const struct place_state *s, const struct place_result *r)
+{
+	uint32_t os_nodes[PLACE_SHARES_MAX], count = 0;
+
 	for (uint32_t i = 0; i < r->share_count; i++) {
-		used = strlen(text);
-		(void)snprintf(text + used, bytes - used, "%s %u",
-			i == 0			  ? ""
-			: i + 1 == r->share_count ? " and"
-						  : ",",
-			s->machine->nodes[r->shares[i].node].os_node);
+		uint32_t os_node = s->machine->nodes[r->shares[i].node].os_node, k = 0;
+
+		while (k < count && os_nodes[k] != os_node)
+			k++;
+		if (k == count)
+			os_nodes[count++] = os_node;
 	}
+	say(w, "cell %u, ", r->spot.cell);
+	say_nodes(w, os_nodes, count);
+	say(w, ": ");
 }
 
-static const char *why_there(const struct place_result *r, char *text, size_t bytes)
+/* "cell 0, node 3", or "cell 0". */
+static void say_spot(struct words *w, const struct place_state *s, const struct place_spot *spot)
 {
-	char room[24];
+	say(w, "cell %u", spot->cell);
+	if (spot->node != NODE_NONE)
+		say(w, ", node %u", s->machine->nodes[spot->node].os_node);
+}
 
-	words_bytes(r->free_bytes, room, sizeof(room));
+static void say_whole(struct words *w, const struct place_request *q, const struct place_result *r)
+{
+	if (q->vnuma > 1)
+		say(w, "elsewhere its %u virtual nodes would have to be spread over nodes",
+			q->vnuma);
+	else
+		say(w, "the only cell with %s free on one node", size_of(r->asked_bytes).text);
+}
+
+static void say_load(struct words *w, const struct place_spot *spot)
+{
+	say(w, "%u vCPU%s on %u CPU%s", spot->vcpus, spot->vcpus == 1 ? "" : "s", spot->cpus,
+		spot->cpus == 1 ? "" : "s");
+}
+
+static void say_why(struct words *w, const struct place_state *s, const struct place_request *q,
+	const struct place_result *r)
+{
 	switch (r->reason) {
 	case PLACE_ASKED_CELL:
-		return "you asked for this cell";
+		say(w, "this cell was asked for");
+		break;
 	case PLACE_ASKED_NODES:
-		return "you asked for these nodes";
+		say(w, q->node_count == 1 ? "this node was asked for"
+					  : "these nodes were asked for");
+		break;
 	case PLACE_ONLY_FIT:
-		return "the only cell with room for it";
-	case PLACE_ONE_NODE:
-		return "it fits into one node there, elsewhere it would be spread";
+		say(w, "nowhere else is room for %s and %u vCPU%s", size_of(r->asked_bytes).text,
+			r->asked_vcpus, r->asked_vcpus == 1 ? "" : "s");
+		break;
+	case PLACE_WHOLE:
+		say_whole(w, q, r);
+		break;
+	case PLACE_OWN_NODES:
+		say(w, "the only cell with a node for each of its %u virtual nodes", q->vnuma);
+		break;
 	case PLACE_LEAST_BUSY:
-		return "the cell with the fewest vCPUs per CPU";
+		say(w, "the fewest vCPUs per CPU (");
+		say_load(w, &r->spot);
+		say(w, "; next is ");
+		say_spot(w, s, &r->runner_up);
+		say(w, " with ");
+		say_load(w, &r->runner_up);
+		say(w, ")");
+		break;
 	case PLACE_MOST_FREE:
-		(void)snprintf(text, bytes,
-			"no cell is less busy, and it has the most memory free (%s)", room);
-		return text;
+		say(w, "the most free memory of the least busy (%s; next is ",
+			size_of(r->spot.free_bytes).text);
+		say_spot(w, s, &r->runner_up);
+		say(w, " with %s)", size_of(r->runner_up.free_bytes).text);
+		break;
 	default:
-		return "no cell is less busy or has more memory free, and it has the lowest number";
+		say(w, "as busy and as free as ");
+		say_spot(w, s, &r->runner_up);
+		say(w, ", and the lowest number");
+		break;
 	}
 }
 
-static uint32_t os_node_of(const struct place_state *s, uint32_t node)
+static void say_no_memory(
+	struct words *w, const struct place_request *q, const struct place_result *r)
 {
-	return node < s->machine->node_count ? s->machine->nodes[node].os_node : node;
+	struct size_text asked = size_of(r->asked_bytes), most = size_of(r->most_free_bytes);
+
+	if (q->node_count > 0) {
+		say_nodes(w, q->os_nodes, q->node_count);
+		say(w, " of cell %u ha%s %s free, not %s", r->spot.cell,
+			q->node_count == 1 ? "s" : "ve", most.text, asked.text);
+	} else if (q->cell != CELL_NONE) {
+		say(w, "cell %u has %s free, not %s", q->cell, most.text, asked.text);
+	} else {
+		say(w, "no cell has %s free: the largest, cell %u, has %s", asked.text,
+			r->most_free_cell, most.text);
+	}
+	say(w, " (all live cells together: %s); give --memory less, or stop a guest",
+		size_of(r->machine_free_bytes).text);
 }
 
-static void words_refusal(const struct place_state *s, const struct place_request *q,
-	const struct place_result *r, char *text, size_t bytes)
+static void say_refusal(struct words *w, const struct place_state *s, const struct place_request *q,
+	const struct place_result *r)
 {
-	char asked[24], room[24];
+	uint32_t owner = cells_of_node(s->cells, machine_node_of(s->machine, r->os_node));
 
-	words_bytes(r->asked_bytes, asked, sizeof(asked));
-	words_bytes(r->free_bytes, room, sizeof(room));
 	switch (r->reason) {
+	case PLACE_BAD_REQUEST:
+		say(w,
+			"a guest needs a multiple of 2 MiB of memory, 1 to %u vCPUs, and at most "
+			"%u "
+			"virtual nodes, each with a vCPU and memory",
+			PLACE_VCPUS_MAX, VNUMA_MAX);
+		break;
 	case PLACE_NO_SUCH_CELL:
-		(void)snprintf(text, bytes, "there is no cell %u; there are cells 0 to %u", q->cell,
+		say(w, "there is no cell %u; there are cells 0 to %u", q->cell,
 			s->cells->cell_count - 1);
 		break;
 	case PLACE_NO_SUCH_NODE:
-		(void)snprintf(
-			text, bytes, "there is no node %u; `cellvisor topo` lists them", r->node);
+		say(w, "there is no node %u; `cellvisor topo` shows the nodes", r->os_node);
 		break;
-	case PLACE_CELL_DEAD:
-		(void)snprintf(text, bytes,
-			"cell %u is dead; choose one that `cellvisor ls` shows alive", r->cell);
+	case PLACE_NODE_TWICE:
+		say(w, "node %u was named twice", r->os_node);
 		break;
 	case PLACE_NODES_OF_TWO_CELLS:
-		(void)snprintf(text, bytes,
-			"the nodes asked for belong to different cells (node %u to cell %u); a "
-			"guest lives within one",
-			os_node_of(s, r->node), cells_of_node(s->cells, r->node));
+		say(w,
+			"node %u belongs to cell %u, another one to cell %u; a guest lives within "
+			"one "
+			"cell",
+			r->os_node, owner, r->spot.cell);
 		break;
 	case PLACE_NODES_NOT_OF_CELL:
-		(void)snprintf(text, bytes, "node %u belongs to cell %u, not to cell %u",
-			os_node_of(s, r->node), cells_of_node(s->cells, r->node), q->cell);
+		say(w, "node %u belongs to cell %u, not to cell %u", r->os_node, owner, q->cell);
+		break;
+	case PLACE_CELL_DEAD:
+		say(w, "cell %u is dead; choose one that `cellvisor ls` shows alive", r->spot.cell);
 		break;
 	case PLACE_NO_MEMORY:
-		(void)snprintf(text, bytes, "no room for %s of memory: %s %s free%s", asked,
-			q->cell != CELL_NONE || q->node_count ? "what was asked for has"
-							      : "the largest live cell has",
-			room, r->free_bytes ? "; give --memory less, or stop a guest" : "");
+		say_no_memory(w, q, r);
 		break;
 	case PLACE_TOO_MANY_VCPUS:
-		(void)snprintf(text, bytes, "no room for %u vCPUs: at most %u more, at %u per CPU",
-			q->vcpus, r->most_vcpus, PLACE_VCPUS_PER_CPU);
+		say(w, "no room for %u vCPUs: at most %u more fit, at %u per CPU", r->asked_vcpus,
+			r->most_vcpus, PLACE_VCPUS_PER_CPU);
 		break;
 	default:
-		(void)snprintf(text, bytes, "no cell is alive");
+		say(w, "no cell is alive");
 		break;
 	}
 }
@@ -115,14 +228,14 @@ static void words_refusal(const struct place_state *s, const struct place_reques
 void words_place(const struct place_state *s, const struct place_request *q,
 	const struct place_result *r, char *text, size_t text_bytes)
 {
-	char where[160], why[128];
+	struct words w = words_to(text, text_bytes);
 
 	if (r->reason > PLACE_LOWEST) {
-		words_refusal(s, q, r, text, text_bytes);
+		say_refusal(&w, s, q, r);
 		return;
 	}
-	words_where(s, r, where, sizeof(where));
-	(void)snprintf(text, text_bytes, "%s: %s", where, why_there(r, why, sizeof(why)));
+	say_where(&w, s, r);
+	say_why(&w, s, q, r);
 }
 
 enum exit_code words_place_code(enum place_reason reason)
@@ -132,6 +245,8 @@ enum exit_code words_place_code(enum place_reason reason)
 	case PLACE_NO_SUCH_NODE:
 	case PLACE_CELL_DEAD:
 		return EXIT_NOT_FOUND;
+	case PLACE_BAD_REQUEST:
+	case PLACE_NODE_TWICE:
 	case PLACE_NODES_OF_TWO_CELLS:
 	case PLACE_NODES_NOT_OF_CELL:
 		return EXIT_INVALID;
@@ -141,5 +256,31 @@ enum exit_code words_place_code(enum place_reason reason)
 		return EXIT_NO_ROOM;
 	default:
 		return EXIT_OK;
+	}
+}
+
+void words_cells(enum cells_fault fault, uint32_t at, char *text, size_t text_bytes)
+{
+	struct words w = words_to(text, text_bytes);
+
+	switch (fault) {
+	case CELLS_UNKNOWN_NODE:
+		say(&w, "there is no node %u", at);
+		break;
+	case CELLS_NODE_TWICE:
+		say(&w, "node %u is named twice", at);
+		break;
+	case CELLS_NODE_MISSING:
+		say(&w, "node %u is in no cell", at);
+		break;
+	case CELLS_NO_CPU:
+		say(&w, "cell %u has no CPU", at);
+		break;
+	case CELLS_NO_MEMORY:
+		say(&w, "cell %u has no memory", at);
+		break;
+	default:
+		say(&w, "%s", cells_fault_text(fault));
+		break;
 	}
 }
