@@ -2,12 +2,11 @@
 #include "numa/host/bind.h"
 
 #include <errno.h>
-#include <linux/mempolicy.h>
+#include <numaif.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <sys/prctl.h>
 
 #include "numa/check.h"
 
@@ -25,21 +24,36 @@ bool node_set_has(const struct node_set *s, uint32_t os_node)
 	return os_node < BIND_NODES && (s->words[os_node / 64] >> (os_node % 64) & 1);
 }
 
-/* The system calls, without libnuma's own state: the kernel wants one bit more than it reads. */
+/* The kernel reads one bit less than it is told: get_nodes() in mm/mempolicy.c. */
+#define MAXNODE (BIND_NODES + 1ul)
+
 int bind_memory(void *addr, size_t bytes, const struct node_set *nodes, bool prefer_only)
 {
-	unsigned long mode = prefer_only ? MPOL_PREFERRED_MANY : MPOL_BIND;
+	int mode = prefer_only ? MPOL_PREFERRED_MANY : MPOL_BIND;
 
-	if (syscall(SYS_mbind, addr, bytes, mode, nodes->words, BIND_NODES + 1, 0) != 0)
+	return mbind(addr, bytes, mode, nodes->words, MAXNODE, 0) != 0 ? -errno : 0;
+}
+
+int bind_move(void *addr, size_t bytes, const struct node_set *nodes)
+{
+	if (mbind(addr, bytes, MPOL_BIND, nodes->words, MAXNODE, MPOL_MF_MOVE | MPOL_MF_STRICT) !=
+		0)
 		return -errno;
 	return 0;
 }
 
 int bind_process_memory(const struct node_set *nodes)
 {
-	if (syscall(SYS_set_mempolicy, MPOL_BIND, nodes->words, BIND_NODES + 1) != 0)
-		return -errno;
-	return 0;
+	return set_mempolicy(MPOL_BIND, nodes->words, MAXNODE) != 0 ? -errno : 0;
+}
+
+void bind_name_thread(const char *name)
+{
+	char cut[16] = { 0 };
+
+	(void)snprintf(cut, sizeof(cut), "%s", name);
+	/* Fails for nothing but a bad pointer. */
+	(void)prctl(PR_SET_NAME, cut, 0, 0, 0);
 }
 
 int bind_thread(pid_t tid, const struct cpu_set *cpus)
@@ -59,18 +73,18 @@ int bind_thread_read(pid_t tid, struct cpu_set *cpus)
 
 int bind_count_pages(pid_t pid, const void *addr, size_t bytes, uint64_t *counts)
 {
-	const uint8_t *at = addr;
+	uint8_t *at = (uint8_t *)(uintptr_t)addr; /* move_pages() lacks a const */
 	size_t left = bytes / PAGE_BYTES;
 
 	memset(counts, 0, BIND_NODES * sizeof(*counts));
 	while (left > 0) {
 		unsigned long n = left < QUERY_PAGES ? left : QUERY_PAGES;
-		const void *pages[QUERY_PAGES];
+		void *pages[QUERY_PAGES];
 		int status[QUERY_PAGES];
 
 		for (unsigned long i = 0; i < n; i++)
 			pages[i] = at + i * PAGE_BYTES;
-		if (syscall(SYS_move_pages, pid, n, pages, NULL, status, 0) != 0)
+		if (move_pages(pid, n, pages, NULL, status, 0) != 0)
 			return -errno;
 		for (unsigned long i = 0; i < n; i++) {
 			if (status[i] >= 0 && (uint32_t)status[i] < BIND_NODES)
@@ -82,12 +96,23 @@ int bind_count_pages(pid_t pid, const void *addr, size_t bytes, uint64_t *counts
 	return 0;
 }
 
-int bind_node_memory(uint32_t os_node, uint64_t *free_bytes, uint64_t *total_bytes)
+/*
+ * What the kernel would give up: half of page cache and slab, as its own
+ * estimate of MemAvailable does (mm/page_alloc.c, si_mem_available()).
+ */
+static uint64_t reclaimable(uint64_t file_bytes, uint64_t slab_bytes)
 {
-	char path[64], line[128];
+	return file_bytes / 2 + slab_bytes / 2;
+}
+
+int bind_node_memory(uint32_t os_node, struct node_memory *memory)
+{
+	uint64_t file_bytes = 0, slab_bytes = 0;
 	bool have_free = false, have_total = false;
+	char path[64], line[128];
 	FILE *file;
 
+	memset(memory, 0, sizeof(*memory));
 	(void)snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/meminfo", os_node);
 	file = fopen(path, "re");
 	if (!file)
@@ -99,13 +124,18 @@ int bind_node_memory(uint32_t os_node, uint64_t *free_bytes, uint64_t *total_byt
 		if (sscanf(line, "Node %*u %31[^:]: %llu kB", key, &kib) != 2)
 			continue;
 		if (strcmp(key, "MemFree") == 0) {
-			*free_bytes = kib * 1024;
+			memory->free_bytes = kib * 1024;
 			have_free = true;
 		} else if (strcmp(key, "MemTotal") == 0) {
-			*total_bytes = kib * 1024;
+			memory->total_bytes = kib * 1024;
 			have_total = true;
+		} else if (strcmp(key, "Active(file)") == 0 || strcmp(key, "Inactive(file)") == 0) {
+			file_bytes += kib * 1024;
+		} else if (strcmp(key, "SReclaimable") == 0) {
+			slab_bytes = kib * 1024;
 		}
 	}
 	(void)fclose(file);
+	memory->available_bytes = memory->free_bytes + reclaimable(file_bytes, slab_bytes);
 	return have_free && have_total ? 0 : -EPROTO;
 }

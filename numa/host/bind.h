@@ -33,6 +33,15 @@ int bind_memory(void *addr, size_t bytes, const struct node_set *nodes, bool pre
 /* The same for all memory that this thread, and what it starts, allocates. 0 or -errno. */
 int bind_process_memory(const struct node_set *nodes);
 
+/*
+ * Moves the present pages of [addr, addr + bytes) that the policy of bind_memory()
+ * does not fit to where it does. 0; -EIO when some could not be moved; or -errno.
+ */
+int bind_move(void *addr, size_t bytes, const struct node_set *nodes);
+
+/* Names the calling thread, as ps(1) and /proc/PID/task/TID/comm show; cut to 15 characters. */
+void bind_name_thread(const char *name);
+
 /* Restricts a thread (0: the caller) to these CPUs. 0 or -errno; -EINVAL if all are offline. */
 int bind_thread(pid_t tid, const struct cpu_set *cpus);
 
@@ -45,7 +54,14 @@ int bind_thread_read(pid_t tid, struct cpu_set *cpus);
  */
 int bind_count_pages(pid_t pid, const void *addr, size_t bytes, uint64_t *counts);
 
-/* Free and total memory of a node, from sysfs. 0 or -errno. */
-int bind_node_memory(uint32_t os_node, uint64_t *free_bytes, uint64_t *total_bytes);
+/* Memory of a node as the kernel accounts it, in bytes. */
+struct node_memory {
+	uint64_t total_bytes, free_bytes;
+	/* Free, or page cache and slab that the kernel gives up when asked for memory. */
+	uint64_t available_bytes;
+};
+
+/* From sysfs. 0 or -errno; -ENOENT if there is no such node. */
+int bind_node_memory(uint32_t os_node, struct node_memory *memory);
 
 #endif
