@@ -39,7 +39,7 @@ static bool well_formed(const struct wire_hello *h)
 		return false;
 	if (h->kind == WIRE_HELLO_REFUSE)
 		return h->refusal > WIRE_HELLO_OK && h->refusal < WIRE_REFUSAL_COUNT;
-	return h->refusal == 0 && h->known_incarnation == 0;
+	return h->refusal == 0 && (h->known_incarnation == 0 || h->kind == WIRE_HELLO_OFFER);
 }
 
 static bool right_direction(const struct wire_hello *h, uint16_t self)
@@ -80,7 +80,8 @@ enum wire_refusal wire_hello_judge(const void *bytes, size_t count,
 		return WIRE_HELLO_DST;
 	if (!right_direction(h, expect->self_cell))
 		return WIRE_HELLO_DIRECTION;
-	if (h->incarnation < expect->min_incarnation[h->src_cell])
+	if (h->incarnation < expect->min_incarnation[h->src_cell] ||
+		(h->kind == WIRE_HELLO_OFFER && h->known_incarnation > expect->self_incarnation))
 		return WIRE_HELLO_STALE;
 	if (h->kind == WIRE_HELLO_REFUSE || h->kind == WIRE_HELLO_KNOCK)
 		return WIRE_HELLO_OK;

@@ -31,7 +31,7 @@ struct wire_hello {
 	uint64_t start_time;  /* of its process, clock ticks since boot (proc(5) field 22) */
 	uint32_t pid;
 	uint32_t ring_bytes;	    /* data bytes of the ring offered; 0 in REFUSE and KNOCK */
-	uint64_t known_incarnation; /* REFUSE: the life of the peer that the refuser knows */
+	uint64_t known_incarnation; /* OFFER, REFUSE: lowest life of dst_cell that is accepted */
 	uint32_t reserved;	    /* must be 0 */
 	uint32_t crc32c;	    /* over all before it */
 };
@@ -53,6 +53,7 @@ enum wire_refusal {
 
 struct wire_hello_expect {
 	uint16_t cell_count, self_cell;
+	uint64_t self_incarnation;
 	uint16_t peer_cell; /* the cell that was connected to, or WIRE_HELLO_ANY_CELL */
 	const uint64_t *min_incarnation; /* by cell: lowest life that is accepted */
 	uint32_t ring_bytes_min, ring_bytes_max;

@@ -77,12 +77,23 @@ bool careful_fixup(const siginfo_t *info, void *ucontext)
 	return true;
 }
 
+/* What SIGBUS did before careful_install(): one per process, as is the disposition itself. */
+static struct sigaction before;
+
 static void on_sigbus(int signal_number, siginfo_t *info, void *ucontext)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 
 	if (careful_fixup(info, ucontext))
 		return;
+	if (before.sa_flags & SA_SIGINFO) {
+		before.sa_sigaction(signal_number, info, ucontext);
+		return;
+	}
+	if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
+		before.sa_handler(signal_number);
+		return;
+	}
 	/* A fault repeats when the instruction is executed again; anything else has to be sent
 	 * again. Either way the default action now ends the process. */
 	(void)sigaction(signal_number, &dfl, NULL);
@@ -93,13 +104,13 @@ static void on_sigbus(int signal_number, siginfo_t *info, void *ucontext)
 int careful_install(void)
 {
 	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
+	struct sigaction now;
 
-	struct sigaction old;
-
-	if (sigaction(SIGBUS, NULL, &old))
+	if (sigaction(SIGBUS, NULL, &now))
 		return -errno;
-	if ((old.sa_flags & SA_SIGINFO) || (old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN))
+	if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_sigbus)
 		return 0;
+	before = now;
 	(void)sigemptyset(&action.sa_mask);
 	return sigaction(SIGBUS, &action, NULL) ? -errno : 0;
 }

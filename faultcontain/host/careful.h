@@ -33,9 +33,10 @@ int careful_store64(uint64_t *to, uint64_t value);
 bool careful_fixup(const siginfo_t *info, void *ucontext);
 
 /*
- * Installs a SIGBUS handler for a process that has no other use for the signal:
- * fixup, else the default action, which ends the process. Leaves a handler alone
- * that is there already: it has to call careful_fixup(). 0 or -errno.
+ * Installs a SIGBUS handler: fixup, else whatever the signal did before (by
+ * default it ends the process). Idempotent. A handler that is installed later
+ * has to call careful_fixup() itself. Call it before there are threads. 0 or
+ * -errno.
  */
 int careful_install(void);
 

@@ -85,6 +85,7 @@ static struct wire_hello hello_to(const struct local *t, uint16_t cell, enum wir
 		.pid = (uint32_t)t->self.pid,
 		.ring_bytes =
 			kind == WIRE_HELLO_OFFER || kind == WIRE_HELLO_ACCEPT ? t->ring_bytes : 0,
+		.known_incarnation = kind == WIRE_HELLO_OFFER ? t->min_incarnation[cell] : 0,
 	};
 }
 
@@ -206,6 +207,7 @@ static enum wire_refusal judge(const struct local *t, int sock, uint16_t from,
 	const struct wire_hello_expect expect = {
 		.cell_count = t->cell_count,
 		.self_cell = t->self_cell,
+		.self_incarnation = t->incarnation,
 		.peer_cell = from,
 		.min_incarnation = t->min_incarnation,
 		.ring_bytes_min = RING_DATA_MIN,

@@ -93,6 +93,15 @@ Test(careful, threads_do_not_disturb_each_other)
 	}
 }
 
+/* Without a sanitizer's handler, which would end the process in its own way. */
+static void default_action(void)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+
+	(void)sigaction(SIGBUS, &dfl, NULL);
+	(void)careful_install();
+}
+
 /* How a child ended that did this. */
 static int fate(void (*deed)(uint8_t *map))
 {
@@ -101,6 +110,7 @@ static int fate(void (*deed)(uint8_t *map))
 	int status;
 
 	if (pid == 0) {
+		default_action();
 		deed(map);
 		_exit(0);
 	}
@@ -127,14 +137,35 @@ static void foreign_handler(int number, siginfo_t *info, void *ucontext)
 	foreign_handled += careful_fixup(info, ucontext);
 }
 
-static void with_own_handler(uint8_t *map)
+static void handler_above(uint8_t *map)
 {
 	struct sigaction action = { .sa_sigaction = foreign_handler, .sa_flags = SA_SIGINFO };
 	uint8_t byte;
 
 	(void)sigaction(SIGBUS, &action, NULL);
-	if (careful_install() || careful_copy(&byte, map + PAGE, 1) != -EIO || foreign_handled != 1)
+	if (careful_copy(&byte, map + PAGE, 1) != -EIO || foreign_handled != 1)
 		_exit(1);
+}
+
+static void leave_well(int number, siginfo_t *info, void *ucontext)
+{
+	(void)number;
+	(void)info;
+	(void)ucontext;
+	_exit(77);
+}
+
+static void handler_below(uint8_t *map)
+{
+	struct sigaction action = { .sa_sigaction = leave_well, .sa_flags = SA_SIGINFO };
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	uint8_t byte;
+
+	(void)sigaction(SIGBUS, &dfl, NULL);
+	(void)sigaction(SIGBUS, &action, NULL);
+	if (careful_install() || careful_copy(&byte, map + PAGE, 1) != -EIO)
+		_exit(1);
+	touch(map);
 }
 
 /* A handler that swallowed every SIGBUS would hide real damage. */
@@ -149,9 +180,11 @@ Test(careful, other_bus_errors_still_end_the_process)
 
 Test(careful, composes_with_a_handler_of_the_process)
 {
-	int status = fate(with_own_handler);
+	int status = fate(handler_above);
 
-	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%x", status);
+	status = fate(handler_below);
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 77, "%x", status);
 }
 
 /* --- ring ------------------------------------------------------------------- */
@@ -163,7 +196,7 @@ struct pair {
 	struct ring_layout *map;
 	struct ring_reader r;
 	struct ring_writer w;
-	uint8_t *to;
+	uint8_t to[DATA / 4 + RING_HEADROOM];
 	size_t room;
 };
 
@@ -177,7 +210,7 @@ static void pair_open(struct pair *p)
 	p->map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
 	cr_assert_neq((void *)p->map, MAP_FAILED);
 	p->room = ring_record_max(DATA);
-	p->to = malloc(p->room);
+	cr_assert_eq(p->room, sizeof(p->to));
 	cr_assert_eq(ring_create(&p->r, p->map, DATA), RING_OK);
 	cr_assert_eq(ring_attach(&p->w, p->map, bytes), RING_OK);
 }

@@ -378,6 +378,7 @@ static const uint64_t min_incarnation[6] = { 1, 1, 4, 1, 9, 1 };
 static const struct wire_hello_expect expect_hello = {
 	.cell_count = 6,
 	.self_cell = 3,
+	.self_incarnation = 20,
 	.peer_cell = WIRE_HELLO_ANY_CELL,
 	.min_incarnation = min_incarnation,
 	.ring_bytes_min = 1u << 16,
@@ -394,6 +395,7 @@ static struct wire_hello good_hello(enum wire_hello_kind kind)
 		.start_time = 12345,
 		.pid = 678,
 		.ring_bytes = kind == WIRE_HELLO_OFFER || kind == WIRE_HELLO_ACCEPT ? 1u << 18 : 0,
+		.known_incarnation = kind == WIRE_HELLO_OFFER ? 20 : 0,
 		.refusal = kind == WIRE_HELLO_REFUSE ? WIRE_HELLO_STALE : 0,
 	};
 }
@@ -432,7 +434,8 @@ Test(hello, every_wrong_hello_is_refused_for_its_reason)
 		HELLO_ROW(WIRE_HELLO_MALFORMED, WIRE_HELLO_OFFER, pid, 0),
 		HELLO_ROW(WIRE_HELLO_MALFORMED, WIRE_HELLO_OFFER, pid, 0x80000000u),
 		HELLO_ROW(WIRE_HELLO_MALFORMED, WIRE_HELLO_OFFER, refusal, WIRE_HELLO_REV),
-		HELLO_ROW(WIRE_HELLO_MALFORMED, WIRE_HELLO_OFFER, known_incarnation, 1),
+		HELLO_ROW(WIRE_HELLO_MALFORMED, WIRE_HELLO_ACCEPT, known_incarnation, 1),
+		HELLO_ROW(WIRE_HELLO_STALE, WIRE_HELLO_OFFER, known_incarnation, 21),
 		HELLO_ROW(WIRE_HELLO_MALFORMED, WIRE_HELLO_KNOCK, ring_bytes, 1u << 18),
 		HELLO_ROW(WIRE_HELLO_MALFORMED, WIRE_HELLO_REFUSE, ring_bytes, 1u << 18),
 		HELLO_ROW(WIRE_HELLO_MALFORMED, WIRE_HELLO_REFUSE, refusal, WIRE_HELLO_OK),
