@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "numa/cells.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "numa/check.h"
+#include "numa/text.h"
+
+/* Far beyond what an operating system numbers; keeps ranges short. */
+#define OS_NODE_MAX 99999u
 
 /* Adds a node to a cell and keeps its list in ascending order. */
 static void add_node(const struct machine *m, struct cell_plan *cell, uint32_t node)
@@ -19,8 +24,9 @@ static void add_node(const struct machine *m, struct cell_plan *cell, uint32_t n
 }
 
 /*
- * Distance to reach `memory` from the CPUs of `from`: what its accesses cost.
- * SLIT may be asymmetric; the direction CPU -> memory is the one that counts.
+ * The nearest node that is the seed of a cell, the lowest on ties. A node without
+ * CPUs is reached from the seed's, one without memory reaches the seed's: SLIT may
+ * be asymmetric, and the way from CPU to memory is the one that counts.
  */
 static uint32_t nearest_seed(const struct machine *m, const bool *seed, uint32_t node)
 {
@@ -31,7 +37,7 @@ static uint32_t nearest_seed(const struct machine *m, const bool *seed, uint32_t
 	for (uint32_t n = 0; n < m->node_count; n++) {
 		uint8_t d = wants_memory ? m->distance[node][n] : m->distance[n][node];
 
-		if (n == node || !seed[n])
+		if (!seed[n])
 			continue;
 		if (best == NODE_NONE || d < best_distance) {
 			best = n;
@@ -41,7 +47,7 @@ static uint32_t nearest_seed(const struct machine *m, const bool *seed, uint32_t
 	return best;
 }
 
-/* Joins what has CPUs but no memory, with what has memory but no CPUs, if nothing has both. */
+/* No node has both CPUs and memory: only all together have. */
 static void one_cell(const struct machine *m, struct cells *c)
 {
 	c->cell_count = 1;
@@ -74,6 +80,24 @@ void cells_default(const struct machine *m, struct cells *c)
 	}
 }
 
+/* Checks the nodes of one cell and marks them in seen[]. */
+static enum cells_fault check_nodes(
+	const struct machine *m, const struct cell_plan *cell, bool *seen, uint32_t *at)
+{
+	for (uint32_t k = 0; k < cell->node_count; k++) {
+		uint32_t n = cell->nodes[k];
+
+		*at = n;
+		if (n >= m->node_count)
+			return CELLS_UNKNOWN_NODE;
+		*at = m->nodes[n].os_node;
+		if (seen[n])
+			return CELLS_NODE_TWICE;
+		seen[n] = true;
+	}
+	return CELLS_OK;
+}
+
 enum cells_fault cells_check(const struct machine *m, const struct cells *c, uint32_t *at)
 {
 	bool seen[MACHINE_NODES_MAX] = { false };
@@ -85,16 +109,12 @@ enum cells_fault cells_check(const struct machine *m, const struct cells *c, uin
 		return CELLS_TOO_MANY;
 	for (uint32_t i = 0; i < c->cell_count; i++) {
 		const struct cell_plan *cell = &c->cells[i];
+		enum cells_fault fault;
 
-		for (uint32_t k = 0; k < cell->node_count; k++) {
-			*at = cell->nodes[k];
-			if (cell->nodes[k] >= m->node_count)
-				return CELLS_UNKNOWN_NODE;
-			*at = m->nodes[cell->nodes[k]].os_node;
-			if (seen[cell->nodes[k]])
-				return CELLS_NODE_TWICE;
-			seen[cell->nodes[k]] = true;
-		}
+		CHECK(cell->node_count <= MACHINE_NODES_MAX);
+		fault = check_nodes(m, cell, seen, at);
+		if (fault != CELLS_OK)
+			return fault;
 		*at = i;
 		if (cpu_set_empty(&cell->cpus))
 			return CELLS_NO_CPU;
@@ -106,40 +126,38 @@ enum cells_fault cells_check(const struct machine *m, const struct cells *c, uin
 		if (!seen[n])
 			return CELLS_NODE_MISSING;
 	}
+	*at = 0;
 	return CELLS_OK;
 }
 
-/* Reads a decimal number of at most five digits and steps over it. */
-static bool take_number(const char **text, uint32_t *value)
+enum cells_fault cells_add(
+	const struct machine *m, struct cells *c, uint32_t cell, uint32_t os_node)
 {
-	const char *p = *text;
-	uint32_t v = 0;
+	uint32_t node = machine_node_of(m, os_node);
 
-	for (; *p >= '0' && *p <= '9'; p++) {
-		v = v * 10 + (uint32_t)(*p - '0');
-		if (p - *text >= 5)
-			return false;
-	}
-	if (p == *text)
-		return false;
-	*value = v;
-	*text = p;
-	return true;
+	if (node == NODE_NONE)
+		return CELLS_UNKNOWN_NODE;
+	if (cells_of_node(c, node) != CELL_NONE)
+		return CELLS_NODE_TWICE;
+	if (cell > c->cell_count || cell >= CELLS_MAX)
+		return CELLS_TOO_MANY;
+	if (cell == c->cell_count)
+		c->cell_count++;
+	add_node(m, &c->cells[cell], node);
+	return CELLS_OK;
 }
 
-/* Adds the nodes called first..last to the last cell of *c. */
-static enum cells_fault add_range(
-	const struct machine *m, struct cells *c, uint32_t first, uint32_t last, uint32_t *at)
+/* Adds the nodes called first..last to a cell. */
+static enum cells_fault add_range(const struct machine *m, struct cells *c, uint32_t cell,
+	uint32_t first, uint32_t last, uint32_t *at)
 {
 	for (uint32_t os_node = first; os_node <= last; os_node++) {
-		uint32_t node = machine_node_of(m, os_node);
+		enum cells_fault fault = cells_add(m, c, cell, os_node);
 
-		*at = os_node;
-		if (node == NODE_NONE)
-			return CELLS_UNKNOWN_NODE;
-		if (cells_of_node(c, node) != CELL_NONE)
-			return CELLS_NODE_TWICE;
-		add_node(m, &c->cells[c->cell_count - 1], node);
+		if (fault != CELLS_OK) {
+			*at = os_node;
+			return fault;
+		}
 	}
 	return CELLS_OK;
 }
@@ -148,37 +166,46 @@ enum cells_fault cells_parse(
 	const struct machine *m, const char *text, struct cells *c, uint32_t *at)
 {
 	const char *p = text;
-	uint32_t ignored;
+	uint32_t ignored, cell = 0;
 
 	at = at ? at : &ignored;
 	*at = 0;
 	memset(c, 0, sizeof(*c));
-	c->cell_count = 1;
 	for (;;) {
 		enum cells_fault fault;
 		uint32_t first, last;
 
-		if (!take_number(&p, &first))
+		if (!text_take_range(&p, OS_NODE_MAX, &first, &last))
 			return CELLS_SYNTAX;
-		last = first;
-		if (*p == '-') {
-			p++;
-			if (!take_number(&p, &last) || last < first)
-				return CELLS_SYNTAX;
-		}
-		fault = add_range(m, c, first, last, at);
+		fault = add_range(m, c, cell, first, last, at);
 		if (fault != CELLS_OK)
 			return fault;
 		if (*p == '\0')
 			return cells_check(m, c, at);
-		if (*p == '/' && c->cell_count == CELLS_MAX)
-			return CELLS_TOO_MANY;
 		if (*p == '/')
-			c->cell_count++;
+			cell++;
 		else if (*p != ',')
 			return CELLS_SYNTAX;
 		p++;
 	}
+}
+
+int cells_format(const struct machine *m, const struct cells *c, char *text, size_t bytes)
+{
+	struct text_out out = text_to(text, bytes);
+
+	for (uint32_t i = 0; i < c->cell_count; i++) {
+		const struct cell_plan *cell = &c->cells[i];
+
+		if (i > 0 && !text_char(&out, '/'))
+			return -ENOSPC;
+		for (uint32_t k = 0; k < cell->node_count; k++) {
+			if ((k > 0 && !text_char(&out, ',')) ||
+				!text_number(&out, m->nodes[cell->nodes[k]].os_node))
+				return -ENOSPC;
+		}
+	}
+	return (int)out.used;
 }
 
 const char *cells_fault_text(enum cells_fault fault)

@@ -2,6 +2,7 @@
 #ifndef CELLVISOR_NUMA_CELLS_H
 #define CELLVISOR_NUMA_CELLS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "numa/machine.h"
@@ -50,8 +51,23 @@ void cells_default(const struct machine *m, struct cells *c);
 enum cells_fault cells_parse(
 	const struct machine *m, const char *text, struct cells *c, uint32_t *at);
 
-/* Checks every invariant of *c as a partition of *m. */
+/*
+ * Builds a partition node by node: gives os_node to cell number `cell`, which may
+ * be the next one (c->cell_count). CELLS_UNKNOWN_NODE, CELLS_NODE_TWICE,
+ * CELLS_TOO_MANY (also for a cell that leaves a gap) change nothing. Begin with
+ * *c all zero, end with cells_check().
+ */
+enum cells_fault cells_add(
+	const struct machine *m, struct cells *c, uint32_t cell, uint32_t os_node);
+
+/* Checks every invariant of *c, made by the functions above, as a partition of *m. */
 enum cells_fault cells_check(const struct machine *m, const struct cells *c, uint32_t *at);
+
+/*
+ * Writes a partition as cells_parse() reads it, always terminated. Returns its
+ * length, or -ENOSPC, with what fitted, when `bytes` is too small.
+ */
+int cells_format(const struct machine *m, const struct cells *c, char *text, size_t bytes);
 
 /* What is wrong, in words without `at`; never NULL. */
 const char *cells_fault_text(enum cells_fault fault);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "numa/check.h"
+#include "numa/text.h"
 
 #define WORDS (CPU_SET_CPUS / 64)
 
@@ -65,24 +66,6 @@ uint32_t cpu_set_next(const struct cpu_set *s, uint32_t from)
 	return CPU_NONE;
 }
 
-/* Reads a decimal number below CPU_SET_CPUS and steps over it. */
-static bool take_cpu(const char **at, uint32_t *cpu)
-{
-	const char *p = *at;
-	uint32_t value = 0;
-
-	if (*p < '0' || *p > '9')
-		return false;
-	for (; *p >= '0' && *p <= '9'; p++) {
-		value = value * 10 + (uint32_t)(*p - '0');
-		if (value >= CPU_SET_CPUS)
-			return false;
-	}
-	*cpu = value;
-	*at = p;
-	return true;
-}
-
 int cpu_set_parse(const char *text, struct cpu_set *s)
 {
 	struct cpu_set found = { 0 };
@@ -92,14 +75,8 @@ int cpu_set_parse(const char *text, struct cpu_set *s)
 	for (;;) {
 		uint32_t first, last;
 
-		if (!take_cpu(&at, &first))
+		if (!text_take_range(&at, CPU_SET_CPUS - 1, &first, &last))
 			return -EINVAL;
-		last = first;
-		if (*at == '-') {
-			at++;
-			if (!take_cpu(&at, &last) || last < first)
-				return -EINVAL;
-		}
 		for (uint32_t cpu = first; cpu <= last; cpu++)
 			cpu_set_add(&found, cpu);
 		if (*at != ',')
@@ -114,39 +91,9 @@ int cpu_set_parse(const char *text, struct cpu_set *s)
 	return 0;
 }
 
-/* Where the next piece of a text goes. */
-struct cursor {
-	char *text;
-	size_t bytes, used;
-};
-
-static bool put_char(struct cursor *c, char ch)
-{
-	if (c->used + 1 >= c->bytes)
-		return false;
-	c->text[c->used++] = ch;
-	return true;
-}
-
-static bool put_number(struct cursor *c, uint32_t n)
-{
-	char digits[10];
-	uint32_t count = 0;
-
-	do {
-		digits[count++] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n);
-	while (count > 0) {
-		if (!put_char(c, digits[--count]))
-			return false;
-	}
-	return true;
-}
-
 int cpu_set_format(const struct cpu_set *s, char *text, size_t bytes)
 {
-	struct cursor c = { .text = text, .bytes = bytes };
+	struct text_out out = text_to(text, bytes);
 	bool fits = bytes > 0;
 
 	for (uint32_t first = cpu_set_next(s, 0); fits && first != CPU_NONE;) {
@@ -154,12 +101,10 @@ int cpu_set_format(const struct cpu_set *s, char *text, size_t bytes)
 
 		while (cpu_set_has(s, last + 1))
 			last++;
-		fits = (c.used == 0 || put_char(&c, ',')) && put_number(&c, first);
+		fits = (out.used == 0 || text_char(&out, ',')) && text_number(&out, first);
 		if (fits && last > first)
-			fits = put_char(&c, '-') && put_number(&c, last);
+			fits = text_char(&out, '-') && text_number(&out, last);
 		first = cpu_set_next(s, last + 1);
 	}
-	if (bytes > 0)
-		text[c.used] = '\0';
-	return fits ? (int)c.used : -ENOSPC;
+	return fits ? (int)out.used : -ENOSPC;
 }
