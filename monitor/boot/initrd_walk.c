@@ -116,6 +116,19 @@ int initrd_zstd(struct cursor *c)
 	return rc;
 }
 
+/* Are all the (at most three) bytes that are left zeros? */
+static bool only_zeros_left(struct cursor *c)
+{
+	size_t left = (size_t)cursor_left(c);
+	const uint8_t *p;
+
+	if (cursor_peek(c, left, "an archive", &p))
+		return false;
+	while (left > 0 && p[left - 1] == 0)
+		left--;
+	return left == 0;
+}
+
 /* lz4's legacy format: a magic, then blocks of 8 MiB, each with its compressed length. */
 #define LZ4_WHAT "an lz4 archive"
 #define LZ4_MAGIC 0x184c2102u
@@ -124,25 +137,28 @@ int initrd_zstd(struct cursor *c)
 
 int initrd_lz4(struct cursor *c)
 {
-	while (cursor_left(c) > 0) {
+	int rc = cursor_skip(c, 4, LZ4_WHAT);
+
+	/* At least one block follows the magic. */
+	while (!rc) {
 		const uint8_t *p;
 		uint32_t bytes;
-		int rc = cursor_peek(c, 4, LZ4_WHAT, &p);
 
+		rc = cursor_peek(c, 4, LZ4_WHAT, &p);
 		if (rc)
-			return rc;
+			break;
 		bytes = le32(p);
 		if (bytes == 0)
-			return 0; /* padding: the kernel stops here as well */
+			break; /* padding: the kernel stops here as well */
 		if (bytes == LZ4_MAGIC)
 			bytes = 0;
 		if (bytes > LZ4_BLOCK_MAX)
 			return cursor_damaged(c, LZ4_WHAT, "a block longer than there are");
 		rc = cursor_skip(c, 4ull + bytes, LZ4_WHAT);
-		if (rc)
-			return rc;
+		if (!rc && cursor_left(c) < 4 && only_zeros_left(c))
+			break;
 	}
-	return 0;
+	return rc;
 }
 
 int initrd_unchecked(struct cursor *c)
