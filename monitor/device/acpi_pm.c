@@ -1,61 +1,82 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "monitor/device/acpi_pm.h"
 
-#include "monitor/layout.h"
+#define OFF_CONTROL (LAYOUT_PORT_SLEEP_CONTROL - ACPI_PM_BASE)
+#define OFF_STATUS (LAYOUT_PORT_SLEEP_STATUS - ACPI_PM_BASE)
+#define OFF_RESET (LAYOUT_PORT_RESET - ACPI_PM_BASE)
+#define OFF_EVENTS (LAYOUT_PORT_EVENTS - ACPI_PM_BASE)
 
-/* Sleep control register (ACPI 6.4, table 4.19): type in bits 2-4, enable is bit 5. */
-#define SLEEP_ENABLE 0x20
-#define SLEEP_TYPE(value) ((value) >> 2 & 7)
+/* Sleep control register, ACPI 6.4 table 4.25. */
+#define SLP_TYP_SHIFT 2
+#define SLP_TYP_MASK 0x07u
+#define SLP_EN 0x20u
 
 void acpi_pm_init(struct acpi_pm *p, const struct acpi_pm_env *env)
 {
-	p->env = *env;
-	p->events = 0;
+	*p = (struct acpi_pm){ .env = *env };
+}
+
+static void set_pending(struct acpi_pm *p, uint8_t pending)
+{
+	bool was = p->pending != 0;
+
+	p->pending = pending;
+	if (was != (pending != 0))
+		p->env.irq(p->env.ctx, pending != 0);
 }
 
 void acpi_pm_reset(struct acpi_pm *p)
 {
-	p->events = 0;
-	p->env.irq(p->env.ctx, false);
+	p->sleep_control = 0;
+	set_pending(p, 0);
 }
 
 void acpi_pm_power_button(struct acpi_pm *p)
 {
-	p->events |= LAYOUT_EVENT_POWER_BUTTON;
-	p->env.irq(p->env.ctx, true);
+	set_pending(p, p->pending | LAYOUT_EVENT_POWER_BUTTON);
 }
 
-enum dev_outcome acpi_pm_sleep_bus(void *dev, struct bus_req *r)
+static enum dev_outcome store(struct acpi_pm *p, uint64_t off, uint8_t val)
 {
-	(void)dev;
-	if (r->len != 1)
-		return DEV_GUEST_FAULT;
-	if (!r->store) {
-		r->val = 0; /* awake, and WAK_STS is never needed: there is no S1 to S4 */
+	switch (off) {
+	case OFF_CONTROL:
+		p->sleep_control = val & (uint8_t)~SLP_EN; /* SLP_EN reads as 0 */
+		if (!(val & SLP_EN))
+			return DEV_OK;
+		/* S5 is the only sleeping state that the tables declare. */
+		return ((val >> SLP_TYP_SHIFT) & SLP_TYP_MASK) == LAYOUT_SLEEP_TYPE_S5
+			       ? DEV_POWER_OFF
+			       : DEV_GUEST_FAULT;
+	case OFF_STATUS: /* WAK_STS is write-one-to-clear and never set: nobody wakes from S5 */
 		return DEV_OK;
-	}
-	switch (LAYOUT_PORT_SLEEP_CONTROL + r->off) {
-	case LAYOUT_PORT_SLEEP_CONTROL:
-		if ((r->val & SLEEP_ENABLE) && SLEEP_TYPE(r->val) == LAYOUT_SLEEP_TYPE_S5)
-			return DEV_POWER_OFF;
-		return DEV_OK;
-	case LAYOUT_PORT_RESET:
-		return r->val == LAYOUT_RESET_VALUE ? DEV_RESET : DEV_OK;
+	case OFF_RESET:
+		return val == LAYOUT_RESET_VALUE ? DEV_RESET : DEV_GUEST_FAULT;
 	default:
-		return DEV_OK;
+		return DEV_GUEST_FAULT;
 	}
 }
 
-enum dev_outcome acpi_pm_events_bus(void *dev, struct bus_req *r)
+enum dev_outcome acpi_pm_bus(void *pm, struct bus_req *r)
 {
-	struct acpi_pm *p = dev;
+	struct acpi_pm *p = pm;
 
 	if (r->len != 1)
 		return DEV_GUEST_FAULT;
 	if (r->store)
+		return store(p, r->off, (uint8_t)r->val);
+	switch (r->off) {
+	case OFF_CONTROL:
+		r->val = p->sleep_control;
 		return DEV_OK;
-	r->val = p->events;
-	p->events = 0;
-	p->env.irq(p->env.ctx, false);
-	return DEV_OK;
+	case OFF_STATUS:
+	case OFF_RESET:
+		r->val = 0;
+		return DEV_OK;
+	case OFF_EVENTS:
+		r->val = p->pending;
+		set_pending(p, 0);
+		return DEV_OK;
+	default:
+		return DEV_GUEST_FAULT;
+	}
 }

@@ -2,20 +2,15 @@
 #ifndef CELLVISOR_MONITOR_DEVICE_BLK_FILE_H
 #define CELLVISOR_MONITOR_DEVICE_BLK_FILE_H
 
+#include "monitor/device/blk_req.h"
 #include "monitor/err.h"
-
-#include <stdbool.h>
-#include <stdint.h>
-
-#define BLK_SECTOR_BYTES 512u
-#define BLK_ID_BYTES 20u
 
 /* An open disk image: a file or a block device. */
 struct blk_file {
 	int fd; /* owned */
 	uint64_t bytes;
 	bool read_only;
-	bool can_punch;	       /* holes can be punched: discard is offered */
+	bool can_punch;	       /* a regular file whose filesystem can punch holes */
 	char id[BLK_ID_BYTES]; /* the disk's serial number, from device and inode; not terminated if
 				  full */
 };

@@ -22,7 +22,8 @@ struct msix_env {
 	 * From now on vector `vector` sends `data` to `addr`, or, if masked, nothing:
 	 * its route may be released, and `signal` is not called until it is unmasked.
 	 * Called at each change of the effective state only. It can't be refused:
-	 * reserve a route per vector when the guest is composed.
+	 * reserve a route per vector when the guest is composed. `addr` and `data` are
+	 * the guest's words: a message that no interrupt controller takes reaches nobody.
 	 */
 	void (*route)(void *ctx, uint32_t vector, uint64_t addr, uint32_t data, bool masked);
 	/* Sends the message of an unmasked vector. */

@@ -125,10 +125,13 @@ void pci_host_init(struct pci_host *h, struct pci_segment *s, struct bus *mmio, 
 
 /*
  * Plugs `f` (borrowed) into slot 1 .. PCI_SLOTS - 1, places its BARs in the window
- * and has them decoded. Returns 0; -EEXIST if the slot is taken; -ENOSPC if the
- * window is full; what bus_add returns. On failure nothing is plugged in.
+ * and has them decoded. Returns 0; -EEXIST if the slot, or the place of a BAR on
+ * the bus, is taken; -ENOSPC if the window is full. On failure nothing is plugged in.
  */
 int pci_host_add(struct pci_host *h, uint32_t slot, struct pci_fn *f);
+
+/* The bridge's own configuration space as after power-on; functions have their own reset. */
+void pci_host_reset(struct pci_host *h);
 
 /* After the last access of a guest. */
 void pci_host_fini(struct pci_host *h);

@@ -1,207 +1,256 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "monitor/device/uart.h"
 
-#include <string.h>
+#include <linux/serial_reg.h>
 
-/* Registers by offset; which one it is may depend on direction and on LCR.DLAB. */
-enum {
-	UART_DATA = 0,
-	UART_IER = 1,
-	UART_IIR_FCR = 2,
-	UART_LCR = 3,
-	UART_MCR = 4,
-	UART_LSR = 5,
-	UART_MSR = 6,
-	UART_SCRATCH = 7
-};
+#define IER_ALL (UART_IER_RDI | UART_IER_THRI | UART_IER_RLSI | UART_IER_MSI)
+#define MCR_ALL (UART_MCR_DTR | UART_MCR_RTS | UART_MCR_OUT1 | UART_MCR_OUT2 | UART_MCR_LOOP)
+/* What a terminal that is always there and always ready drives. */
+#define MSR_TERMINAL (UART_MSR_DCD | UART_MSR_DSR | UART_MSR_CTS)
+#define MSR_LINES (UART_MSR_DCD | UART_MSR_RI | UART_MSR_DSR | UART_MSR_CTS)
+#define IIR_FIFOS 0xc0u
+#define FCR_KEPT (UART_FCR_ENABLE_FIFO | UART_FCR_DMA_SELECT | UART_FCR_TRIGGER_MASK)
+#define DIVISOR_9600 12u
 
-#define IER_RX 0x01
-#define IER_THRE 0x02
-#define IER_LINE 0x04
-#define IER_MASK 0x0f
-#define IIR_NONE 0x01
-#define IIR_THRE 0x02
-#define IIR_RX 0x04
-#define IIR_LINE 0x06
-#define IIR_FIFO 0xc0
-#define FCR_ENABLE 0x01
-#define FCR_CLEAR_RX 0x02
-#define LCR_DLAB 0x80
-#define MCR_LOOP 0x10
-#define LSR_DATA 0x01
-#define LSR_OVERRUN 0x02
-#define LSR_THRE 0x20
-#define LSR_IDLE 0x40
-#define MSR_CTS 0x10
-#define MSR_DSR 0x20
-#define MSR_DCD 0x80
-
-/* Pending interrupt by priority (PC16550D, table IV), as IIR shows it. */
-static uint8_t pending(const struct uart *u)
+static void power_on_state(struct uart *u)
 {
-	if ((u->ier & IER_LINE) && u->overrun)
-		return IIR_LINE;
-	if ((u->ier & IER_RX) && u->count > 0)
-		return IIR_RX;
-	if ((u->ier & IER_THRE) && u->thr_pending)
-		return IIR_THRE;
-	return IIR_NONE;
-}
-
-static void update_irq(struct uart *u)
-{
-	bool level = pending(u) != IIR_NONE;
-
-	if (level == u->level)
-		return;
-	u->level = level;
-	u->env.irq(u->env.ctx, level);
+	u->ier = u->lcr = u->mcr = u->scr = u->fcr = 0;
+	u->lsr_errors = u->msr_delta = 0;
+	u->divisor = DIVISOR_9600;
+	u->thre_pending = false;
+	u->fifo_head = u->fifo_count = 0;
 }
 
 void uart_init(struct uart *u, const struct uart_env *env)
 {
-	memset(u, 0, sizeof(*u));
-	u->env = *env;
-	u->divisor[0] = 12; /* 9600 baud, as firmware leaves it */
+	*u = (struct uart){ .env = *env };
+	power_on_state(u);
+}
+
+static uint32_t fifo_size(const struct uart *u)
+{
+	return u->fcr & UART_FCR_ENABLE_FIFO ? UART_FIFO_BYTES : 1;
+}
+
+static uint32_t trigger_level(const struct uart *u)
+{
+	static const uint8_t levels[] = { 1, 4, 8, 14 };
+
+	return u->fcr & UART_FCR_ENABLE_FIFO ? levels[u->fcr >> 6] : 1;
+}
+
+/* The modem lines as MSR shows them: in loopback they follow MCR. */
+static uint8_t modem_lines(uint8_t mcr)
+{
+	uint8_t lines = 0;
+
+	if (!(mcr & UART_MCR_LOOP))
+		return MSR_TERMINAL;
+	lines |= mcr & UART_MCR_RTS ? UART_MSR_CTS : 0;
+	lines |= mcr & UART_MCR_DTR ? UART_MSR_DSR : 0;
+	lines |= mcr & UART_MCR_OUT1 ? UART_MSR_RI : 0;
+	lines |= mcr & UART_MCR_OUT2 ? UART_MSR_DCD : 0;
+	return lines;
+}
+
+/* The cause of highest priority, as IIR shows it. */
+static uint8_t interrupt_cause(const struct uart *u)
+{
+	if ((u->ier & UART_IER_RLSI) && u->lsr_errors)
+		return UART_IIR_RLSI;
+	if ((u->ier & UART_IER_RDI) && u->fifo_count >= trigger_level(u))
+		return UART_IIR_RDI;
+	/* Fewer bytes than the trigger level: as if four character times had gone by already. */
+	if ((u->ier & UART_IER_RDI) && u->fifo_count > 0)
+		return UART_IIR_RX_TIMEOUT;
+	if ((u->ier & UART_IER_THRI) && u->thre_pending)
+		return UART_IIR_THRI;
+	if ((u->ier & UART_IER_MSI) && u->msr_delta)
+		return UART_IIR_MSI;
+	return UART_IIR_NO_INT;
+}
+
+static void update_irq(struct uart *u)
+{
+	bool level = interrupt_cause(u) != UART_IIR_NO_INT;
+
+	if (level == u->irq_level)
+		return;
+	u->irq_level = level;
+	u->env.irq(u->env.ctx, level);
+}
+
+/* May bytes come in from outside? Loopback disconnects the receiver. */
+static bool has_room(const struct uart *u)
+{
+	return !(u->mcr & UART_MCR_LOOP) && u->fifo_count < fifo_size(u);
+}
+
+static void tell_room(struct uart *u)
+{
+	if (!u->refused || !has_room(u))
+		return;
+	u->refused = false;
+	u->env.room(u->env.ctx);
 }
 
 void uart_reset(struct uart *u)
 {
-	struct uart_env env = u->env;
-	bool level = u->level;
-
-	uart_init(u, &env);
-	u->level = level;
+	power_on_state(u);
 	update_irq(u);
+	tell_room(u);
 }
 
-uint32_t uart_receive(struct uart *u, const uint8_t *bytes, uint32_t count)
+static void fifo_put(struct uart *u, uint8_t byte)
+{
+	u->fifo[(u->fifo_head + u->fifo_count) % UART_FIFO_BYTES] = byte;
+	u->fifo_count++;
+}
+
+static uint8_t fifo_get(struct uart *u)
+{
+	uint8_t byte;
+
+	if (u->fifo_count == 0)
+		return 0;
+	byte = u->fifo[u->fifo_head];
+	u->fifo_head = (uint8_t)((u->fifo_head + 1) % UART_FIFO_BYTES);
+	u->fifo_count--;
+	return byte;
+}
+
+uint32_t uart_receive(struct uart *u, const uint8_t *data, uint32_t bytes)
 {
 	uint32_t taken = 0;
 
-	if (u->mcr & MCR_LOOP)
-		return 0;
-	for (; taken < count && u->count < UART_FIFO_BYTES; taken++, u->count++)
-		u->fifo[(u->head + u->count) % UART_FIFO_BYTES] = bytes[taken];
+	while (taken < bytes && has_room(u))
+		fifo_put(u, data[taken++]);
+	if (taken < bytes)
+		u->refused = true;
 	update_irq(u);
 	return taken;
 }
 
-static uint8_t take_byte(struct uart *u)
+static void transmit(struct uart *u, uint8_t byte)
 {
-	uint8_t byte = 0;
+	if (!(u->mcr & UART_MCR_LOOP))
+		u->env.out(u->env.ctx, byte);
+	else if (u->fifo_count < fifo_size(u))
+		fifo_put(u, byte);
+	else
+		u->lsr_errors |= UART_LSR_OE;
+	u->thre_pending = true; /* the byte is gone, so the transmitter is empty again */
+}
 
-	if (u->count > 0) {
-		byte = u->fifo[u->head];
-		u->head = (u->head + 1) % UART_FIFO_BYTES;
-		u->count--;
-		u->env.room(u->env.ctx);
+static void store_fcr(struct uart *u, uint8_t val)
+{
+	bool toggled = (u->fcr ^ val) & UART_FCR_ENABLE_FIFO;
+
+	if (toggled || (val & UART_FCR_CLEAR_RCVR))
+		u->fifo_head = u->fifo_count = 0;
+	/* The other bits count only while bit 0 is being written as 1 (data sheet, 8.5). */
+	u->fcr = val & UART_FCR_ENABLE_FIFO ? val & FCR_KEPT : 0;
+}
+
+static void store_mcr(struct uart *u, uint8_t val)
+{
+	uint8_t was = modem_lines(u->mcr), now = modem_lines(val & MCR_ALL);
+	uint8_t changed = was ^ now;
+
+	/* Each delta bit lies four below its line; RI's tells of the trailing edge only. */
+	if (!(was & UART_MSR_RI))
+		changed &= (uint8_t)~UART_MSR_RI;
+	u->msr_delta |= (uint8_t)((changed & MSR_LINES) >> 4);
+	u->mcr = val & MCR_ALL;
+}
+
+static void store(struct uart *u, uint64_t reg, uint8_t val)
+{
+	bool dlab = u->lcr & UART_LCR_DLAB;
+
+	switch (reg) {
+	case UART_TX: /* and UART_DLL */
+		if (dlab)
+			u->divisor = (uint16_t)((u->divisor & 0xff00) | val);
+		else
+			transmit(u, val);
+		break;
+	case UART_IER: /* and UART_DLM */
+		if (dlab) {
+			u->divisor = (uint16_t)((u->divisor & 0x00ff) | val << 8);
+			break;
+		}
+		/* Enabling the interrupt while the transmitter is empty raises it at once. */
+		if ((val & UART_IER_THRI) && !(u->ier & UART_IER_THRI))
+			u->thre_pending = true;
+		u->ier = val & IER_ALL;
+		break;
+	case UART_FCR:
+		store_fcr(u, val);
+		break;
+	case UART_LCR:
+		u->lcr = val;
+		break;
+	case UART_MCR:
+		store_mcr(u, val);
+		break;
+	case UART_SCR:
+		u->scr = val;
+		break;
+	default: /* LSR and MSR: for factory tests only */
+		break;
 	}
-	return byte;
 }
 
-static void send_byte(struct uart *u, uint8_t byte)
+static uint8_t load_iir(struct uart *u)
 {
-	if (!(u->mcr & MCR_LOOP)) {
-		u->env.transmit(u->env.ctx, byte);
-	} else if (u->count < UART_FIFO_BYTES) {
-		u->fifo[(u->head + u->count) % UART_FIFO_BYTES] = byte;
-		u->count++;
-	} else {
-		u->overrun = true;
-	}
-	u->thr_pending = true;
+	uint8_t cause = interrupt_cause(u);
+
+	if (cause == UART_IIR_THRI)
+		u->thre_pending = false;
+	return (uint8_t)(cause | (u->fcr & UART_FCR_ENABLE_FIFO ? IIR_FIFOS : 0));
 }
 
-/* In loopback the modem inputs are the modem outputs (PC16550D, 8.6.7). */
-static uint8_t modem_status(const struct uart *u)
+static uint8_t load(struct uart *u, uint64_t reg)
 {
-	if (!(u->mcr & MCR_LOOP))
-		return MSR_CTS | MSR_DSR | MSR_DCD;
-	return (uint8_t)((u->mcr & 0x0c) << 4 | (u->mcr & 0x02) << 3 | (u->mcr & 0x01) << 5);
-}
+	bool dlab = u->lcr & UART_LCR_DLAB;
+	uint8_t val;
 
-static uint8_t load(struct uart *u, uint64_t off)
-{
-	uint8_t value;
-
-	switch (off) {
-	case UART_DATA:
-		return u->lcr & LCR_DLAB ? u->divisor[0] : take_byte(u);
+	switch (reg) {
+	case UART_RX:
+		return dlab ? (uint8_t)u->divisor : fifo_get(u);
 	case UART_IER:
-		return u->lcr & LCR_DLAB ? u->divisor[1] : u->ier;
-	case UART_IIR_FCR:
-		value = pending(u);
-		if (value == IIR_THRE)
-			u->thr_pending = false;
-		return (uint8_t)(value | (u->fcr & FCR_ENABLE ? IIR_FIFO : 0));
+		return dlab ? (uint8_t)(u->divisor >> 8) : u->ier;
+	case UART_IIR:
+		return load_iir(u);
 	case UART_LCR:
 		return u->lcr;
 	case UART_MCR:
 		return u->mcr;
 	case UART_LSR:
-		value = (uint8_t)(LSR_THRE | LSR_IDLE | (u->count > 0 ? LSR_DATA : 0) |
-				  (u->overrun ? LSR_OVERRUN : 0));
-		u->overrun = false;
-		return value;
+		val = UART_LSR_THRE | UART_LSR_TEMT | u->lsr_errors;
+		u->lsr_errors = 0;
+		return val | (u->fifo_count > 0 ? UART_LSR_DR : 0);
 	case UART_MSR:
-		return modem_status(u);
+		val = modem_lines(u->mcr) | u->msr_delta;
+		u->msr_delta = 0;
+		return val;
 	default:
-		return u->scratch;
+		return u->scr;
 	}
 }
 
-static void store(struct uart *u, uint64_t off, uint8_t value)
+enum dev_outcome uart_bus(void *uart, struct bus_req *r)
 {
-	switch (off) {
-	case UART_DATA:
-		if (u->lcr & LCR_DLAB)
-			u->divisor[0] = value;
-		else
-			send_byte(u, value);
-		break;
-	case UART_IER:
-		if (u->lcr & LCR_DLAB) {
-			u->divisor[1] = value;
-			break;
-		}
-		/* Enabling THRE while the holding register is empty interrupts at once. */
-		if ((value & IER_THRE) && !(u->ier & IER_THRE))
-			u->thr_pending = true;
-		u->ier = value & IER_MASK;
-		break;
-	case UART_IIR_FCR:
-		if ((value ^ u->fcr) & FCR_ENABLE || value & FCR_CLEAR_RX)
-			u->count = 0;
-		u->fcr = value & FCR_ENABLE;
-		u->env.room(u->env.ctx);
-		break;
-	case UART_LCR:
-		u->lcr = value;
-		break;
-	case UART_MCR:
-		u->mcr = value & 0x1f;
-		if (!(value & MCR_LOOP))
-			u->env.room(u->env.ctx);
-		break;
-	case UART_SCRATCH:
-		u->scratch = value;
-		break;
-	default: /* LSR and MSR are read-only */
-		break;
-	}
-}
+	struct uart *u = uart;
 
-enum dev_outcome uart_bus(void *dev, struct bus_req *r)
-{
-	struct uart *u = dev;
-
-	if (r->len != 1 || r->off > UART_SCRATCH)
+	if (r->len != 1 || r->off >= UART_BYTES)
 		return DEV_GUEST_FAULT;
 	if (r->store)
 		store(u, r->off, (uint8_t)r->val);
 	else
 		r->val = load(u, r->off);
 	update_irq(u);
+	tell_room(u);
 	return DEV_OK;
 }

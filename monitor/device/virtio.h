@@ -48,8 +48,8 @@ struct virtq {
 	uint16_t avail_next;	  /* next avail entry to take */
 	uint16_t used_next;	  /* next used entry to write */
 	uint16_t signalled;	  /* used_next at the last virtq_wants_signal */
-	bool signalled_valid;
-	uint16_t *avail_idx, *used_idx, *used_flags, *used_event, *avail_event; /* in guest RAM */
+	uint16_t *avail_idx, *avail_flags, *used_event; /* fields in guest RAM */
+	uint16_t *used_idx, *used_flags, *avail_event;
 };
 
 /* A queue that is not enabled, at its largest size (power of two, at most VIRTQ_SIZE_MAX). */

@@ -34,18 +34,20 @@ struct virtio_blk_setup {
 	struct virtio_pci_env env; /* how the owner attaches it to KVM */
 };
 
+/* One request in flight. */
 struct blk_slot {
 	struct blk_req req;
 	uint32_t queue;
-	uint32_t done_iov; /* first piece not yet done, after a short transfer */
+	uint32_t iov_done; /* pieces done after short transfers; the next one may be shortened */
+	uint64_t bytes_done;
 	struct blk_slot *next_free;
 };
 
 /* Big (about 300 KiB): allocate it. `pci` may be touched under `lock` only. */
 struct virtio_blk {
 	struct virtio_pci pci; /* plug pci.fn into a host bridge */
-	pthread_mutex_t lock;
-	pthread_cond_t idle; /* in_flight became 0 */
+	pthread_mutex_t lock;  /* guards all of it but ring, thread, kick_fd and file */
+	pthread_cond_t idle;   /* in_flight became 0 */
 
 	struct blk_file file;
 	struct blk_limits limits;
@@ -54,11 +56,13 @@ struct virtio_blk {
 	uint32_t index;
 	int kick_fd; /* eventfd, nonblocking; owned */
 
-	struct io_uring ring; /* the thread's alone */
+	struct io_uring ring; /* the thread's alone once it runs */
 	pthread_t thread;
 	bool thread_runs, quit;
+	bool draining;	     /* takes and answers nothing until in_flight is 0 */
 	bool durable_writes; /* no flush negotiated */
 	uint32_t in_flight;
+	uint32_t used_queues; /* bit per queue: pushed to, driver not told yet */
 	struct blk_slot *free_slots;
 	struct blk_slot slots[BLK_IN_FLIGHT];
 	struct virtq_chain chain; /* scratch of the thread */
@@ -71,9 +75,10 @@ struct virtio_blk {
 int virtio_blk_init(struct virtio_blk *b, const struct virtio_blk_setup *setup, struct err *e);
 
 /*
- * Starts the I/O thread; it and the kernel's workers for it inherit the caller's
- * CPU affinity and memory policy, so call this from a thread that has the guest's. All signals are
- * blocked in it save SIGBUS and SIGSEGV. Returns 0 or a negative errno with *e (EXIT_ENVIRONMENT).
+ * Starts the I/O thread. It and the kernel's workers for it inherit the caller's CPU
+ * affinity and memory policy: call this from a thread that has the guest's. All
+ * signals are blocked in it save SIGBUS and SIGSEGV. Returns 0, or a negative errno
+ * with *e (EXIT_ENVIRONMENT).
  */
 int virtio_blk_start(struct virtio_blk *b, struct err *e);
 

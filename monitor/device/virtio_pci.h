@@ -49,7 +49,6 @@ struct virtio_pci {
 	struct msix msix;
 	struct virtio_pci_env env;
 	uint8_t isr;
-	uint8_t generation;
 	uint8_t window_cap; /* offset of the PCI configuration access capability */
 	uint16_t config_vector;
 	uint16_t queue_vector[VIRTIO_QUEUES_MAX];
