@@ -16,10 +16,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define PAGE 4096u
+#define PAGE 4096ull
 #define TABLE_ENTRIES (PAGE / sizeof(uint64_t))
 /* Identity map of the first 4 GiB: PML4, PDPT and one directory per GiB, 2 MiB pages. */
-#define MAP_GIB 4u
+#define MAP_GIB 4ull
 #define MAP_TABLES (2u + MAP_GIB)
 #define PTE_PRESENT_WRITE 0x3ull
 #define PTE_LARGE 0x80ull

@@ -37,7 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	file_bytes = sizes[0] % (2ull * IMAGE_BYTES);
 	head_bytes = file_bytes < BZIMAGE_HEAD_BYTES ? (size_t)file_bytes : BZIMAGE_HEAD_BYTES;
 	head = malloc(head_bytes + 1);
-	CHECK(head);
+	if (!head)
+		abort();
 	memcpy(head, image.bytes, head_bytes);
 	if (bzimage_parse(head, head_bytes, file_bytes, "file", &k, &e) != 0) {
 		CHECK(e.code == EXIT_INVALID && e.text[0]);
