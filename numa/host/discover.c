@@ -4,10 +4,15 @@
 #include <errno.h>
 #include <hwloc.h>
 #include <hwloc/distances.h>
+#include <hwloc/linux.h>
+#include <stdio.h>
 #include <string.h>
 
-/* hwloc's default synthetic machine has no memory sizes; SLIT fits into a byte. */
+/* hwloc leaves memory sizes out unless a synthetic description has them. */
 #define SYNTHETIC_NODE_BYTES (1ull << 30)
+
+/* Where the description of a machine comes from, for what hwloc does not tell alike. */
+enum origin { ORIGIN_THIS_MACHINE, ORIGIN_XML, ORIGIN_SYNTHETIC };
 
 static void add_cpus(hwloc_const_bitmap_t set, struct cpu_set *cpus)
 {
@@ -20,9 +25,8 @@ static void add_cpus(hwloc_const_bitmap_t set, struct cpu_set *cpus)
 }
 
 /*
- * hwloc attaches a memory-only node to the root, with the cpuset of everything
- * that is close to it. A CPU belongs to the node with the smallest such set; so
- * nodes are taken by growing cpuset, and a CPU that is taken stays taken.
+ * hwloc gives a memory-only node the cpuset of all CPUs that are close to it. A
+ * CPU belongs to the node with the smallest such set, the lowest number on ties.
  */
 static void share_cpus(struct machine *m, hwloc_obj_t *objects)
 {
@@ -50,8 +54,40 @@ static void share_cpus(struct machine *m, hwloc_obj_t *objects)
 	}
 }
 
-static uint8_t slit_value(hwloc_uint64_t value)
+/*
+ * On this machine the kernel says itself which CPUs a node has; of these, those
+ * count that are online and that our control group allows, as hwloc found. False,
+ * with nothing done, on a kernel without NUMA.
+ */
+static bool read_cpus(hwloc_topology_t topology, struct machine *m)
 {
+	hwloc_bitmap_t cpus = hwloc_bitmap_alloc();
+	struct cpu_set found[MACHINE_NODES_MAX] = { 0 };
+	bool known = cpus != NULL;
+
+	for (uint32_t n = 0; known && n < m->node_count; n++) {
+		char path[64];
+
+		(void)snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/cpumap",
+			m->nodes[n].os_node);
+		known = hwloc_linux_read_path_as_cpumask(path, cpus) == 0;
+		if (!known)
+			break;
+		hwloc_bitmap_and(cpus, cpus, hwloc_topology_get_topology_cpuset(topology));
+		add_cpus(cpus, &found[n]);
+	}
+	hwloc_bitmap_free(cpus);
+	for (uint32_t n = 0; known && n < m->node_count; n++)
+		m->nodes[n].cpus = found[n];
+	return known;
+}
+
+/* To SLIT's scale, where 10 is `local`: some descriptions have nanoseconds. */
+static uint8_t slit_value(hwloc_uint64_t value, hwloc_uint64_t local)
+{
+	if (local > 0 && local != DISTANCE_LOCAL)
+		value = value < UINT64_MAX / DISTANCE_LOCAL ? value * DISTANCE_LOCAL / local
+							    : UINT64_MAX;
 	if (value < DISTANCE_LOCAL)
 		return DISTANCE_LOCAL;
 	return (uint8_t)(value > DISTANCE_UNREACHABLE ? DISTANCE_UNREACHABLE : value);
@@ -78,13 +114,15 @@ static void read_distances(hwloc_topology_t topology, struct machine *m)
 
 			if (from != NODE_NONE && to != NODE_NONE && from != to)
 				m->distance[from][to] =
-					slit_value(found->values[a * found->nbobjs + b]);
+					slit_value(found->values[a * found->nbobjs + b],
+						found->values[a * found->nbobjs + a]);
 		}
 	}
 	hwloc_distances_release(topology, found);
 }
 
-static int read_nodes(hwloc_topology_t topology, bool synthetic, struct machine *m, struct err *e)
+static int read_nodes(
+	hwloc_topology_t topology, enum origin origin, struct machine *m, struct err *e)
 {
 	int count = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_NUMANODE);
 	hwloc_obj_t objects[MACHINE_NODES_MAX];
@@ -106,26 +144,51 @@ static int read_nodes(hwloc_topology_t topology, bool synthetic, struct machine 
 	for (uint32_t n = 0; n < m->node_count; n++) {
 		m->nodes[n].os_node = objects[n]->os_index;
 		m->nodes[n].memory_bytes = objects[n]->attr->numanode.local_memory;
-		if (synthetic && m->nodes[n].memory_bytes == 0)
+		if (origin == ORIGIN_SYNTHETIC && m->nodes[n].memory_bytes == 0)
 			m->nodes[n].memory_bytes = SYNTHETIC_NODE_BYTES;
 	}
-	share_cpus(m, objects);
+	if (origin != ORIGIN_THIS_MACHINE || !read_cpus(topology, m))
+		share_cpus(m, objects);
 	return 0;
 }
 
+/* Leaves out what is online but has neither CPUs nor memory. */
+static void drop_empty_nodes(struct machine *m)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t n = 0; n < m->node_count; n++) {
+		if (m->nodes[n].memory_bytes == 0 && cpu_set_empty(&m->nodes[n].cpus))
+			continue;
+		if (kept != n)
+			m->nodes[kept] = m->nodes[n];
+		kept++;
+	}
+	m->node_count = kept;
+}
+
 /* `topology` has its source set; loads it and turns it into *m. */
-static int load(hwloc_topology_t topology, const char *what, bool synthetic, struct machine *m,
+static int load(hwloc_topology_t topology, const char *what, enum origin origin, struct machine *m,
 	struct err *e)
 {
 	enum machine_fault fault;
 	int rc;
 
 	memset(m, 0, sizeof(*m));
-	if (hwloc_topology_load(topology) != 0)
+	/* Nodes and PUs always stay; groups say which CPUs a memory-only node is close to. */
+	if (hwloc_topology_set_all_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_NONE) != 0 ||
+		hwloc_topology_set_type_filter(
+			topology, HWLOC_OBJ_GROUP, HWLOC_TYPE_FILTER_KEEP_STRUCTURE) != 0 ||
+		hwloc_topology_load(topology) != 0)
 		return err_set(e, EXIT_INVALID, "%s: hwloc can't read it as a machine", what);
-	rc = read_nodes(topology, synthetic, m, e);
+	if (origin == ORIGIN_THIS_MACHINE && !hwloc_topology_is_thissystem(topology))
+		return err_set(e, EXIT_ENVIRONMENT,
+			"the environment has hwloc show another machine; unset HWLOC_XMLFILE and "
+			"HWLOC_SYNTHETIC");
+	rc = read_nodes(topology, origin, m, e);
 	if (rc)
 		return rc;
+	drop_empty_nodes(m);
 	read_distances(topology, m);
 	fault = machine_check(m);
 	if (fault != MACHINE_OK)
@@ -141,7 +204,7 @@ int discover_this_machine(struct machine *m, struct err *e)
 
 	if (hwloc_topology_init(&topology) != 0)
 		return err_set(e, EXIT_FAILED, "hwloc does not start: out of memory?");
-	rc = load(topology, "this machine", false, m, e);
+	rc = load(topology, "this machine", ORIGIN_THIS_MACHINE, m, e);
 	hwloc_topology_destroy(topology);
 	return rc;
 }
@@ -159,7 +222,7 @@ int discover_xml(const char *path, struct machine *m, struct err *e)
 			"%s: %s; it has to be a machine's XML as 'lstopo FILE.xml' writes it", path,
 			errno == ENOENT ? "no such file" : "not a topology");
 	else
-		rc = load(topology, path, false, m, e);
+		rc = load(topology, path, ORIGIN_XML, m, e);
 	hwloc_topology_destroy(topology);
 	return rc;
 }
@@ -177,7 +240,7 @@ int discover_synthetic(const char *description, struct machine *m, struct err *e
 			"core:2 pu:1'",
 			description);
 	else
-		rc = load(topology, description, true, m, e);
+		rc = load(topology, description, ORIGIN_SYNTHETIC, m, e);
 	hwloc_topology_destroy(topology);
 	return rc;
 }
