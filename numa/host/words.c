@@ -64,6 +64,14 @@ static struct size_text size_of(uint64_t bytes)
 	return t;
 }
 
+static struct size_text mib_of(uint64_t bytes)
+{
+	struct size_text t;
+
+	(void)snprintf(t.text, sizeof(t.text), "%llu MiB", (unsigned long long)(bytes >> 20));
+	return t;
+}
+
 /* "node 3", "nodes 1, 2 and 5". */
 static void say_nodes(struct words *w, const uint32_t *os_nodes, uint32_t count)
 {
@@ -162,6 +170,11 @@ static void say_no_memory(
 {
 	struct size_text asked = size_of(r->asked_bytes), most = size_of(r->most_free_bytes);
 
+	if (strcmp(asked.text, most.text) == 0) {
+		/* So close that it takes all digits to see which is more. */
+		asked = mib_of(r->asked_bytes);
+		most = mib_of(r->most_free_bytes);
+	}
 	if (q->node_count > 0) {
 		say_nodes(w, q->os_nodes, q->node_count);
 		say(w, " of cell %u ha%s %s free, not %s", r->spot.cell,
