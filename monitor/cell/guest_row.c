@@ -16,14 +16,23 @@ static json_t *numbers(const uint32_t *values, uint32_t count)
 	return array;
 }
 
+static json_t *sizes(const uint64_t *values, uint32_t count)
+{
+	json_t *array = json_array();
+
+	for (uint32_t i = 0; i < count; i++)
+		json_array_append_new(array, json_integer((json_int_t)values[i]));
+	return array;
+}
+
 json_t *guest_row(const struct guest *g, bool with_spec)
 {
-	json_t *row = json_pack("{s:s, s:I, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:o, s:o, s:f, s:f}",
+	json_t *row = json_pack("{s:s, s:I, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:f, s:f}",
 		"name", g->name, "cell", (json_int_t)g->home, "state", guest_state_name(g->state),
 		"pid", (json_int_t)g->proc.pid, "start_time", (json_int_t)g->proc.start_time,
 		"cause", g->cause, "cpus", (json_int_t)g->cpus, "reboots", (json_int_t)g->reboots,
 		"memory_bytes", (json_int_t)g->memory_bytes, "nodes",
-		numbers(g->nodes, g->node_count), "needs", numbers(g->needs, g->need_count),
+		numbers(g->nodes, g->node_count), "node_bytes", sizes(g->node_bytes, g->node_count), "needs", numbers(g->needs, g->need_count),
 		"started", g->started, "ended", g->ended);
 
 	/* The texts are UTF-8 by construction: names are ASCII, causes are cut in guest_move(). */
@@ -97,6 +106,23 @@ static bool get_list(
 	return true;
 }
 
+/* As many sizes as there are nodes. */
+static bool get_sizes(const json_t *row, const char *key, uint64_t *values, uint32_t count)
+{
+	const json_t *array = json_object_get(row, key);
+
+	if (!json_is_array(array) || json_array_size(array) != count)
+		return false;
+	for (uint32_t i = 0; i < count; i++) {
+		const json_t *v = json_array_get(array, i);
+
+		if (!json_is_integer(v) || json_integer_value(v) < 0)
+			return false;
+		values[i] = (uint64_t)json_integer_value(v);
+	}
+	return true;
+}
+
 static bool get_state(const json_t *row, enum guest_state *state)
 {
 	const char *text = json_string_value(json_object_get(row, "state"));
@@ -116,7 +142,7 @@ static bool read_row(const json_t *row, struct guest *g)
 	json_t *spec = json_object_get(row, "spec");
 
 	if (!get_text(row, "name", g->name, sizeof(g->name)) ||
-		runtime_check_guest_name(g->name, &e))
+		guest_name_check(g->name, &e))
 		return false;
 	if (!get_u32(row, "cell", 1023, &g->home) || !get_state(row, &g->state) ||
 		!get_number(row, "pid", INT_MAX, &pid) ||
@@ -126,6 +152,7 @@ static bool read_row(const json_t *row, struct guest *g)
 		!get_u32(row, "reboots", INT_MAX, &g->reboots) ||
 		!get_number(row, "memory_bytes", INT64_MAX, &g->memory_bytes) ||
 		!get_list(row, "nodes", g->nodes, GUEST_NODES_MAX, &g->node_count) ||
+		!get_sizes(row, "node_bytes", g->node_bytes, g->node_count) ||
 		!get_list(row, "needs", g->needs, GUEST_NEEDS_MAX, &g->need_count) ||
 		!get_time(row, "started", &g->started) || !get_time(row, "ended", &g->ended))
 		return false;

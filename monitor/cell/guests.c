@@ -49,6 +49,20 @@ size_t guest_book_live(const struct guest_book *book, uint64_t *memory_bytes)
 	return live;
 }
 
+uint64_t guest_book_promised(const struct guest_book *book, uint32_t os_node)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < book->count; i++) {
+		const struct guest *g = book->guests[i];
+
+		for (uint32_t n = 0; n < g->node_count && !guest_ended(g); n++)
+			if (g->nodes[n] == os_node)
+				bytes += g->node_bytes[n];
+	}
+	return bytes;
+}
+
 void guest_book_remove(struct guest_book *book, struct guest *g)
 {
 	size_t i = 0;

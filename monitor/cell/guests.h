@@ -32,14 +32,15 @@ enum guest_state {
 };
 
 struct guest {
-	char name[GUEST_NAME_MAX + 1];
+	char name[SPEC_NAME_MAX + 1];
 	uint32_t home;
 	enum guest_state state;
 	struct proc_id proc;	       /* pid 0 before the process exists */
 	char cause[GUEST_CAUSE_BYTES]; /* why it is in this state, in words */
 	uint32_t cpus, reboots;
 	uint64_t memory_bytes;
-	uint32_t nodes[GUEST_NODES_MAX], node_count; /* where it is placed */
+	uint32_t nodes[GUEST_NODES_MAX], node_count; /* where it is placed, ascending */
+	uint64_t node_bytes[GUEST_NODES_MAX];	     /* how much of its memory on each */
 	uint32_t needs[GUEST_NEEDS_MAX], need_count; /* cells, ascending */
 	double started, ended;			     /* 0: not yet */
 	json_t *spec;				     /* owned; what was asked for; may be NULL */
@@ -64,7 +65,7 @@ struct guest *guest_book_find(const struct guest_book *book, const char *name);
 /*
  * Enters a guest in state GUEST_STARTING; *out is owned by the book. The record
  * of an ended guest of the same name is replaced; beyond GUESTS_ENDED_MAX the
- * longest ended are forgotten. `name` is valid (runtime_check_guest_name()).
+ * longest ended are forgotten. `name` is valid (guest_name_check()).
  */
 enum guest_add guest_book_add(
 	struct guest_book *book, const char *name, uint32_t home, struct guest **out);
@@ -76,6 +77,9 @@ void guest_book_remove(struct guest_book *book, struct guest *g);
 size_t guest_book_live(const struct guest_book *book, uint64_t *memory_bytes);
 
 bool guest_ended(const struct guest *g);
+
+/* Memory of a node (the operating system's number) that live guests were promised. */
+uint64_t guest_book_promised(const struct guest_book *book, uint32_t os_node);
 
 /*
  * Moves *g to `to`; `cause` is kept in words. An ended guest stays what it is, a

@@ -7,9 +7,9 @@
 enum field {
 	F_NAME = 1u << 0,
 	F_KIND = 1u << 1,
-	F_CELL = 1u << 2,
+	F_HOME = 1u << 2,
 	F_NODE = 1u << 3,
-	F_NODES = 1u << 4,
+	F_STARTED = 1u << 4,
 	F_FORCE = 1u << 5,
 	F_SINCE = 1u << 6,
 	F_AFTER = 1u << 7,
@@ -26,7 +26,7 @@ static const struct {
 	[REQUEST_PING] = { "ping", REQUEST_FROM_CLIENT, 0, 0 },
 	[REQUEST_LS] = { "ls", REQUEST_FROM_CLIENT, 0, 0 },
 	[REQUEST_SHOW] = { "show", REQUEST_FROM_CLIENT, F_NAME, 0 },
-	[REQUEST_RUN] = { "run", REQUEST_FROM_CLIENT, F_NAME | F_SPEC, F_CELL | F_NODES },
+	[REQUEST_RUN] = { "run", REQUEST_FROM_CLIENT, F_SPEC, 0 },
 	[REQUEST_STOP] = { "stop", REQUEST_FROM_CLIENT, F_NAME, F_TIMEOUT },
 	[REQUEST_KILL] = { "kill", REQUEST_FROM_CLIENT, F_NAME, 0 },
 	[REQUEST_EVENTS] = { "events", REQUEST_FROM_CLIENT, 0, F_SINCE },
@@ -35,8 +35,8 @@ static const struct {
 	[REQUEST_CELL_ROWS] = { "cell-rows", REQUEST_FROM_PEER, 0, 0 },
 	[REQUEST_CELL_SHOW] = { "cell-show", REQUEST_FROM_PEER, F_NAME, 0 },
 	[REQUEST_CELL_RESERVE] = { "cell-reserve", REQUEST_FROM_PEER, F_NAME | F_TOKEN, 0 },
-	[REQUEST_CELL_RELEASE] = { "cell-release", REQUEST_FROM_PEER, F_NAME | F_TOKEN, 0 },
-	[REQUEST_CELL_START] = { "cell-start", REQUEST_FROM_PEER, F_NAME | F_SPEC | F_NODES, 0 },
+	[REQUEST_CELL_RELEASE] = { "cell-release", REQUEST_FROM_PEER, F_NAME | F_TOKEN | F_STARTED, 0 },
+	[REQUEST_CELL_START] = { "cell-start", REQUEST_FROM_PEER, F_SPEC | F_HOME, 0 },
 	[REQUEST_CELL_STOP] = { "cell-stop", REQUEST_FROM_PEER, F_NAME | F_TIMEOUT, 0 },
 	[REQUEST_CELL_KILL] = { "cell-kill", REQUEST_FROM_PEER, F_NAME, 0 },
 	[REQUEST_CELL_EVENTS] = { "cell-events", REQUEST_FROM_PEER, 0, F_SINCE | F_AFTER },
@@ -70,7 +70,7 @@ static bool take_name(struct request *r, const json_t *v)
 {
 	struct err e;
 
-	if (!json_is_string(v) || runtime_check_guest_name(json_string_value(v), &e))
+	if (!json_is_string(v) || guest_name_check(json_string_value(v), &e))
 		return false;
 	strcpy(r->name, json_string_value(v));
 	return true;
@@ -84,34 +84,20 @@ static bool take_kind(struct request *r, const json_t *v)
 	return true;
 }
 
-static bool take_cell(struct request *r, const json_t *v)
-{
-	r->has_cell = small(v, &r->cell);
-	return r->has_cell;
-}
-
 static bool take_node(struct request *r, const json_t *v)
 {
 	return small(v, &r->node);
 }
 
-static bool take_nodes(struct request *r, const json_t *v)
-{
-	size_t n = json_array_size(v);
-
-	if (!json_is_array(v) || n == 0 || n > GUEST_NODES_MAX)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!small(json_array_get(v, i), &r->nodes[i]) ||
-			(i > 0 && r->nodes[i] <= r->nodes[i - 1]))
-			return false;
-	r->node_count = (uint32_t)n;
-	return true;
-}
-
 static bool take_force(struct request *r, const json_t *v)
 {
 	r->force = json_is_true(v);
+	return json_is_boolean(v);
+}
+
+static bool take_started(struct request *r, const json_t *v)
+{
+	r->started = json_is_true(v);
 	return json_is_boolean(v);
 }
 
@@ -136,12 +122,20 @@ static bool take_token(struct request *r, const json_t *v)
 	return integer(v, INT64_MAX, &r->token);
 }
 
+static bool take_object(json_t **to, const json_t *v)
+{
+	*to = json_is_object(v) ? json_deep_copy(v) : NULL;
+	return *to != NULL;
+}
+
 static bool take_spec(struct request *r, const json_t *v)
 {
-	if (!json_is_object(v))
-		return false;
-	r->spec = json_deep_copy(v);
-	return r->spec != NULL;
+	return take_object(&r->spec, v);
+}
+
+static bool take_home(struct request *r, const json_t *v)
+{
+	return take_object(&r->home, v);
 }
 
 static const struct {
@@ -152,9 +146,9 @@ static const struct {
 	{ "name", "the name of a guest: 1 to 32 letters, digits, '.', '_', '-'", F_NAME,
 		take_name },
 	{ "kind", "a short text", F_KIND, take_kind },
-	{ "cell", "the number of a cell", F_CELL, take_cell },
+	{ "home", "an object", F_HOME, take_home },
 	{ "node", "the number of a node", F_NODE, take_node },
-	{ "nodes", "an ascending list of node numbers", F_NODES, take_nodes },
+	{ "started", "true or false", F_STARTED, take_started },
 	{ "force", "true or false", F_FORCE, take_force },
 	{ "since", "seconds since 1970", F_SINCE, take_since },
 	{ "after", "a sequence number", F_AFTER, take_after },
@@ -252,5 +246,6 @@ int request_parse(
 void request_fini(struct request *r)
 {
 	json_decref(r->spec);
+	json_decref(r->home);
 	memset(r, 0, sizeof(*r));
 }

@@ -34,7 +34,7 @@ enum request_op {
 	REQUEST_CELL_ROWS,    /* the cell and its guests */
 	REQUEST_CELL_SHOW,    /* one guest */
 	REQUEST_CELL_RESERVE, /* keep a name for the asking cell */
-	REQUEST_CELL_RELEASE, /* the name is free again */
+	REQUEST_CELL_RELEASE, /* ... and give it up: the guest started, or did not */
 	REQUEST_CELL_START,   /* start a guest here */
 	REQUEST_CELL_STOP,    /* power button, wait for the end */
 	REQUEST_CELL_KILL,
@@ -50,17 +50,15 @@ enum request_origin {
 
 struct request {
 	enum request_op op;
-	char name[GUEST_NAME_MAX + 1]; /* valid, if the operation has one */
+	char name[SPEC_NAME_MAX + 1]; /* valid, if the operation has one */
 	char kind[32];		       /* of a fault */
-	bool has_cell;
-	uint32_t cell, node;
-	uint32_t nodes[GUEST_NODES_MAX], node_count; /* ascending; 0: none given */
-	bool force;
+	uint32_t node;
+	bool force, started;
 	double since;
 	uint64_t after;	     /* event sequence number */
 	uint64_t timeout_ms; /* 0: none given */
 	uint64_t token;	     /* of a reservation */
-	json_t *spec;	     /* owned; NULL if none */
+	json_t *spec, *home; /* owned objects, not judged yet; NULL if none */
 };
 
 /*

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "monitor/cell/runtime.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,21 +42,6 @@ const char *runtime_guest_path(char buf[RUNTIME_PATH_BYTES], const char *dir, ui
 	const char *name, const char *file)
 {
 	snprintf(buf, RUNTIME_PATH_BYTES, "%.*s/cell-%u/guests/%.*s%s%.16s", RUNTIME_DIR_MAX, dir,
-		cell, GUEST_NAME_MAX, name, file ? "/" : "", file ? file : "");
+		cell, (int)SPEC_NAME_MAX, name, file ? "/" : "", file ? file : "");
 	return buf;
-}
-
-int runtime_check_guest_name(const char *name, struct err *e)
-{
-	size_t length = strlen(name);
-	int good = length >= 1 && length <= GUEST_NAME_MAX && isalnum((unsigned char)name[0]);
-
-	for (size_t i = 0; i < length && good; i++)
-		good = isalnum((unsigned char)name[i]) || strchr("._-", name[i]);
-	if (good)
-		return 0;
-	return err_set(e, EXIT_USAGE,
-		"'%.40s' is no name for a guest: use 1 to %d letters, digits, '.', '_' or '-', "
-		"beginning with a letter or digit",
-		name, GUEST_NAME_MAX);
 }

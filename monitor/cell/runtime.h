@@ -10,12 +10,12 @@
 #include <stdint.h>
 
 #include "monitor/err.h"
+#include "monitor/guest/spec.h"
 
 /* Longest path below it that a socket address takes, with its NUL. */
 #define RUNTIME_PATH_BYTES 108
 /* Longest name of the directory itself, without its NUL. */
 #define RUNTIME_DIR_MAX 40
-#define GUEST_NAME_MAX 32
 
 /* $CELLVISOR_RUNTIME_DIR, else /run/cellvisor. EXIT_USAGE if too long or not absolute. */
 int runtime_dir(char dir[RUNTIME_DIR_MAX + 1], struct err *e);
@@ -27,11 +27,5 @@ const char *runtime_cell_path(
 /* DIR/cell-N/guests/NAME/FILE, or the guest's folder when `file` is NULL. Returns buf. */
 const char *runtime_guest_path(char buf[RUNTIME_PATH_BYTES], const char *dir, uint32_t cell,
 	const char *name, const char *file);
-
-/*
- * Is it a name for a guest: 1 to GUEST_NAME_MAX of a-z A-Z 0-9 . _ -, beginning
- * with a letter or digit. EXIT_USAGE if not.
- */
-int runtime_check_guest_name(const char *name, struct err *e);
 
 #endif

@@ -243,6 +243,22 @@ int client_open(struct client **out, uint32_t except, struct err *e)
 	return err_set(e, EXIT_NOT_RUNNING, "no cells are up; start them with `cellvisor up`");
 }
 
+int client_open_cell(struct client **out, uint32_t cell, struct err *e)
+{
+	struct race race = { .count = 0 };
+	char dir[RUNTIME_DIR_MAX + 1];
+	int rc = runtime_dir(dir, e);
+
+	if (rc)
+		return rc;
+	race.count = try_cell(&race.tries[0], dir, cell) == 0;
+	*out = await_pong(&race, now_ms() + PING_LAST_MS);
+	if (race.count)
+		client_close(race.tries[0]);
+	return *out ? 0
+		    : err_set(e, EXIT_NO_ANSWER, "the monitor of cell %u does not answer", cell);
+}
+
 uint32_t client_cell(const struct client *c)
 {
 	return c->cell;

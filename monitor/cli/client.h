@@ -25,6 +25,9 @@ struct client;
  */
 int client_open(struct client **out, uint32_t except, struct err *e);
 
+/* Connects to this cell's monitor, or none. EXIT_NO_ANSWER if it does not answer now. */
+int client_open_cell(struct client **out, uint32_t cell, struct err *e);
+
 /* Which cell answers. */
 uint32_t client_cell(const struct client *c);
 

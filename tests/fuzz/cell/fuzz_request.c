@@ -14,12 +14,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (request_parse(&r, data[0] & 1 ? REQUEST_FROM_PEER : REQUEST_FROM_CLIENT,
 		    (const char *)data + 1, size - 1, &e)) {
 		CHECK(e.code == EXIT_USAGE);
-		CHECK(r.spec == NULL);
+		CHECK(r.spec == NULL && r.home == NULL);
 		return 0;
 	}
 	CHECK(r.op < REQUEST_OP_COUNT);
-	CHECK(r.node_count <= GUEST_NODES_MAX);
-	CHECK(r.name[0] == '\0' || runtime_check_guest_name(r.name, &e) == 0);
+	CHECK(r.name[0] == '\0' || guest_name_check(r.name, &e) == 0);
 	request_fini(&r);
 	return 0;
 }

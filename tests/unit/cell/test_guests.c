@@ -79,7 +79,7 @@ Test(guests, the_book_is_bounded)
 {
 	struct guest_book book = { .count = 0 };
 	struct guest *g = NULL;
-	char name[GUEST_NAME_MAX + 1];
+	char name[SPEC_NAME_MAX + 1];
 
 	for (unsigned int i = 0; i < GUESTS_LIVE_MAX; i++) {
 		snprintf(name, sizeof(name), "g%u", i);
@@ -97,7 +97,7 @@ Test(guests, the_book_is_bounded)
 Test(guests, the_longest_ended_are_forgotten_first)
 {
 	struct guest_book book = { .count = 0 };
-	char name[GUEST_NAME_MAX + 1];
+	char name[SPEC_NAME_MAX + 1];
 
 	/* They end in an order that is neither that of entry nor its reverse. */
 	for (unsigned int i = 0; i < GUESTS_ENDED_MAX + 10; i++) {
@@ -125,6 +125,7 @@ static struct guest full_guest(void)
 		.memory_bytes = 1ull << 33,
 		.nodes = { 2, 5 },
 		.node_count = 2,
+		.node_bytes = { 1ull << 32, 1ull << 32 },
 		.needs = { 1, 2 },
 		.need_count = 2,
 		.started = 1.5,
@@ -151,6 +152,7 @@ Test(rows, survive_the_way_to_a_peer)
 	cr_assert_eq(copy.memory_bytes, 1ull << 33);
 	cr_assert_eq(copy.node_count, 2);
 	cr_assert_eq(copy.nodes[1], 5);
+	cr_assert_eq(copy.node_bytes[1], 1ull << 32);
 	cr_assert_eq(copy.need_count, 2);
 	cr_assert_eq(copy.needs[0], 1);
 	cr_assert_float_eq(copy.started, 1.5, 1e-9);
@@ -194,7 +196,7 @@ Test(rows, of_a_lying_peer_are_refused)
 		{ "nodes", "[1024]" },
 		{ "nodes", "{}" },
 		{ "nodes", "[\"1\"]" },
-		{ "needs", "[-1]" },
+		{ "node_bytes", "[1]" }, { "node_bytes", "[1,-1]" }, { "needs", "[-1]" },
 		{ "needs", NULL },
 		{ "started", "\"x\"" },
 		{ "started", "-1.0" },

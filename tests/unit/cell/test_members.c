@@ -34,22 +34,6 @@ Test(members, of_others_are_left_alone)
 	cr_assert_not(members_match("", 0, "/run/cellvisor", &m));
 }
 
-Test(runtime, names_of_guests)
-{
-	static const char *const good[] = { "a", "web-1", "A.b_c", "9lives",
-		"abcdefghijklmnopqrstuvwxyz012345" };
-	static const char *const bad[] = { "", "-a", ".", "..", "a/b", "a b", "a\n", "\xc3\xa4",
-		"abcdefghijklmnopqrstuvwxyz0123456" };
-	struct err e;
-
-	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-		cr_assert_eq(runtime_check_guest_name(good[i], &e), 0, "%s", good[i]);
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		cr_assert_lt(runtime_check_guest_name(bad[i], &e), 0, "%s", bad[i]);
-		cr_assert_eq(e.code, EXIT_USAGE);
-	}
-}
-
 Test(runtime, every_path_fits_a_socket_address)
 {
 	char buf[RUNTIME_PATH_BYTES], dir[RUNTIME_DIR_MAX + 1];

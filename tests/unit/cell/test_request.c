@@ -16,22 +16,28 @@ Test(request, fields_arrive)
 	struct err e;
 
 	cr_assert_eq(parse(&r, REQUEST_FROM_CLIENT,
-			     "{\"op\":\"run\",\"name\":\"web\",\"cell\":3,\"nodes\":[1,4],"
-			     "\"spec\":{\"cpus\":2}}",
+			     "{\"op\":\"run\",\"spec\":{\"cpus\":2}}",
 			     &e),
 		0, "%s", e.text);
 	cr_assert_eq(r.op, REQUEST_RUN);
-	cr_assert_str_eq(r.name, "web");
-	cr_assert(r.has_cell);
-	cr_assert_eq(r.cell, 3);
-	cr_assert_eq(r.node_count, 2);
-	cr_assert_eq(r.nodes[0], 1);
-	cr_assert_eq(r.nodes[1], 4);
 	cr_assert_eq(json_integer_value(json_object_get(r.spec, "cpus")), 2);
+	cr_assert_null(r.home);
+	request_fini(&r);
+	cr_assert_eq(parse(&r, REQUEST_FROM_PEER,
+			     "{\"op\":\"cell-start\",\"spec\":{},\"home\":{\"cell\":1}}", &e),
+		0);
+	cr_assert_eq(json_integer_value(json_object_get(r.home, "cell")), 1);
+	request_fini(&r);
+	cr_assert_eq(parse(&r, REQUEST_FROM_PEER,
+			     "{\"op\":\"cell-release\",\"name\":\"a\",\"token\":1,\"started\":true}", &e),
+		0);
+	cr_assert(r.started);
+	request_fini(&r);
+	cr_assert_eq(parse(&r, REQUEST_FROM_CLIENT, "{\"op\":\"show\",\"name\":\"web\"}", &e), 0);
+	cr_assert_str_eq(r.name, "web");
 	request_fini(&r);
 	cr_assert_eq(parse(&r, REQUEST_FROM_CLIENT, "{\"op\":\"down\",\"force\":true}", &e), 0);
 	cr_assert(r.force);
-	cr_assert_not(r.has_cell);
 	request_fini(&r);
 	cr_assert_eq(parse(&r, REQUEST_FROM_CLIENT, "{\"op\":\"events\",\"since\":12.5}", &e), 0);
 	cr_assert_float_eq(r.since, 12.5, 1e-9);
@@ -83,15 +89,12 @@ Test(request, bad_ones_are_refused_and_say_why)
 		{ "{\"op\":\"show\",\"name\":\"-x\"}", "name" },
 		{ "{\"op\":\"show\",\"name\":[]}", "name" },
 		{ "{\"op\":\"show\",\"name\":\"a\\u0000b\"}", "JSON" },
-		{ "{\"op\":\"run\",\"name\":\"a\",\"spec\":[]}", "spec" },
-		{ "{\"op\":\"run\",\"name\":\"a\"}", "spec" },
-		{ "{\"op\":\"run\",\"name\":\"a\",\"spec\":{},\"cell\":-1}", "cell" },
-		{ "{\"op\":\"run\",\"name\":\"a\",\"spec\":{},\"cell\":65536}", "cell" },
-		{ "{\"op\":\"run\",\"name\":\"a\",\"spec\":{},\"cell\":1.0}", "cell" },
-		{ "{\"op\":\"run\",\"name\":\"a\",\"spec\":{},\"nodes\":[]}", "nodes" },
-		{ "{\"op\":\"run\",\"name\":\"a\",\"spec\":{},\"nodes\":[2,1]}", "nodes" },
-		{ "{\"op\":\"run\",\"name\":\"a\",\"spec\":{},\"nodes\":[1,1]}", "nodes" },
-		{ "{\"op\":\"run\",\"name\":\"a\",\"spec\":{},\"nodes\":{\"0\":1}}", "nodes" },
+		{ "{\"op\":\"run\",\"spec\":[]}", "spec" },
+		{ "{\"op\":\"run\"}", "spec" },
+		{ "{\"op\":\"run\",\"spec\":{},\"home\":{}}", "home" },
+		{ "{\"op\":\"inject\",\"kind\":\"node-death\",\"node\":-1}", "node" },
+		{ "{\"op\":\"inject\",\"kind\":\"node-death\",\"node\":65536}", "node" },
+		{ "{\"op\":\"inject\",\"kind\":\"node-death\",\"node\":1.0}", "node" },
 		{ "{\"op\":\"events\",\"since\":-1}", "since" },
 		{ "{\"op\":\"events\",\"since\":\"now\"}", "since" },
 		{ "{\"op\":\"stop\",\"name\":\"a\",\"timeout_ms\":0}", "timeout_ms" },
@@ -125,19 +128,12 @@ Test(request, a_client_can_not_do_what_peers_do_nor_the_other_way_round)
 	cr_assert_lt(parse(&r, REQUEST_FROM_CLIENT, "{\"op\":\"cell-down\"}", &e), 0);
 }
 
-Test(request, too_many_nodes_and_too_long_a_line)
+Test(request, too_long_a_line)
 {
 	struct request r;
 	struct err e;
 	char *text = malloc(REQUEST_BYTES_MAX + 2);
-	json_t *nodes = json_array(), *value;
 
-	for (int i = 0; i <= (int)GUEST_NODES_MAX; i++)
-		json_array_append_new(nodes, json_integer(i));
-	value = json_pack(
-		"{s:s, s:s, s:{}, s:o}", "op", "run", "name", "a", "spec", "nodes", nodes);
-	cr_assert_lt(request_from_json(&r, REQUEST_FROM_CLIENT, value, &e), 0);
-	json_decref(value);
 	memset(text, ' ', REQUEST_BYTES_MAX + 1);
 	memcpy(text, "{\"op\":\"ls\"}", 11);
 	cr_assert_eq(request_parse(&r, REQUEST_FROM_CLIENT, text, REQUEST_BYTES_MAX, &e), 0);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CELLVISOR_MONITOR_CELL_API_H
+#define CELLVISOR_MONITOR_CELL_API_H
+
+/* Requests of clients, answered for all cells; shared by the api's files alone. */
+
+#include "monitor/cell/state.h"
+
+/* How long cells get to answer a listing, and what takes longer. */
+#define API_LIST_NS (3ull * 1000000000u)
+#define API_RESERVE_NS (10ull * 1000000000u)
+#define API_START_NS (130ull * 1000000000u)
+#define API_DOWN_NS (30ull * 1000000000u)
+#define API_GRACE_NS (10ull * 1000000000u)
+
+/* A request of a client that is being answered. */
+struct op {
+	struct monitor *m;
+	struct server_conn who;
+	struct request r;
+};
+
+/* Each takes the op over, and ends it with one of the op_*() below. */
+void api_ls(struct op *op);
+void api_events(struct op *op);
+void api_inject(struct op *op);
+void api_down(struct op *op);
+void api_run(struct op *op);
+
+/* Sends {"progress":text}. */
+void op_progress(struct op *op, const char *text);
+/* Sends the reply (stolen) and frees the op. */
+void op_reply(struct op *op, json_t *value);
+void op_refuse(struct op *op, const struct err *e);
+
+/* cells[] = this one alone. */
+void only_cell(bool cells[CELLS_MAX], uint32_t cell);
+
+/*
+ * The best record of a guest of this name in all books: one that lives, else the
+ * one that ended last; NULL if there is none.
+ */
+const struct guest *api_find_guest(const struct monitor *m, const char *name);
+
+/*
+ * A guest as listings show it: with the path of its console, and "unmanaged" if
+ * it lives but its cell's monitor can't be asked.
+ */
+json_t *api_guest_row(const struct monitor *m, const struct guest *g, bool second_hand);
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CELLVISOR_MONITOR_CELL_KEEPER_H
+#define CELLVISOR_MONITOR_CELL_KEEPER_H
+
+/*
+ * Keeps the guest processes of one cell: starts them, hears from them, notices
+ * their end by pidfd, adopts those that an earlier life of the monitor started.
+ * Owns the cell's guest book. One thread; never blocks; what a guest process
+ * sends is judged before it is believed.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "monitor/cell/guests.h"
+#include "monitor/cell/loop.h"
+#include "monitor/err.h"
+#include "monitor/guest/home.h"
+#include "monitor/guest/spec.h"
+
+struct keeper;
+
+struct keeper_events {
+	/* Something worth an entry in the log; `name` is kebab-case. */
+	void (*event)(void *ctx, const struct guest *g, const char *name, const char *cause);
+	/* The book differs from what peers were told. */
+	void (*changed)(void *ctx);
+	void *ctx;
+};
+
+struct keeper_cfg {
+	struct loop *loop; /* borrowed */
+	const char *dir;   /* runtime directory, borrowed */
+	uint32_t cell;
+	int exe_fd;	   /* the cell's copy of the executable, borrowed */
+	struct keeper_events events;
+};
+
+/* Listens on guests.sock. 0 or -errno with *e. *out is freed by keeper_close(). */
+int keeper_open(struct keeper **out, const struct keeper_cfg *cfg, struct err *e);
+/* Guest processes go on and will look for a new monitor. */
+void keeper_close(struct keeper *k);
+
+/* The cell's own guests; borrowed, changed only by the keeper. */
+const struct guest_book *keeper_book(const struct keeper *k);
+
+/*
+ * The end of something that took time: *g is NULL if there is no record, *e NULL
+ * on success. Called exactly once, never from within the call that began it.
+ */
+typedef void keeper_done(void *ctx, const struct guest *g, const struct err *e);
+
+/*
+ * Starts a guest. `done` tells of success when the guest's vCPUs may run, or of
+ * the error that the guest process found (then nothing of it is left). -errno
+ * with *e: refused at once, `done` is not called.
+ */
+int keeper_start(struct keeper *k, const struct guest_spec *spec, const struct guest_home *home,
+	uint64_t deadline_ns, keeper_done *done, void *ctx, struct err *e);
+
+/* Presses the power button; done when the guest has ended, or at the deadline. */
+int keeper_stop(struct keeper *k, const char *name, uint64_t deadline_ns, keeper_done *done,
+	void *ctx, struct err *e);
+
+/* Ends the guest process; done when it has ended, or at the deadline. */
+int keeper_kill(struct keeper *k, const char *name, const char *cause, uint64_t deadline_ns,
+	keeper_done *done, void *ctx, struct err *e);
+
+/* Kills a guest because a cell that it needed is dead; nobody waits. */
+void keeper_lose(struct keeper *k, const char *name, const char *cause);
+
+/*
+ * Asks the guest process for its details; done with them in `details` (borrowed),
+ * NULL if it does not tell before the deadline. May be called at once.
+ */
+typedef void keeper_details(void *ctx, const json_t *details);
+void keeper_ask(struct keeper *k, const char *name, uint64_t deadline_ns, keeper_details *done,
+	void *ctx);
+
+/*
+ * What a peer remembers of this cell's guests from the time of an earlier life:
+ * records of ended ones are taken up; live ones are watched until they register,
+ * and reported if they are gone. `row` is borrowed.
+ */
+void keeper_remember(struct keeper *k, const struct guest *row);
+
+/* Drops the record of an ended guest, if there is one. */
+void keeper_forget(struct keeper *k, const char *name);
+
+/* Deadlines. The next one, UINT64_MAX if there is none. */
+void keeper_tick(struct keeper *k, uint64_t now_ns);
+uint64_t keeper_next_ns(const struct keeper *k);
+
+#endif

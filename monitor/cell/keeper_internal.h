@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CELLVISOR_MONITOR_CELL_KEEPER_INTERNAL_H
+#define CELLVISOR_MONITOR_CELL_KEEPER_INTERNAL_H
+
+/* Shared by the keeper's files alone. */
+
+#include "monitor/cell/keeper.h"
+#include "monitor/guest/report.h"
+
+#define NEWCOMERS_MAX 32u
+
+enum waiter_kind {
+	WAITER_START,
+	WAITER_END,  /* stop and kill */
+	WAITER_SHOW,
+};
+
+/* Someone waits for something of a guest, until a deadline. */
+struct waiter {
+	enum waiter_kind kind;
+	uint64_t deadline_ns;
+	struct err late; /* what the deadline means */
+	keeper_done *done;
+	keeper_details *details;
+	void *ctx;
+	struct waiter *next;
+};
+
+/*
+ * One guest that has not ended, and its process. The book's record is freed only
+ * after the link.
+ */
+struct guest_link {
+	struct keeper *k;
+	struct guest *g;
+	struct watch chan_watch, pid_watch;
+	int chan, pidfd; /* owned; chan is -1 while the guest looks for us */
+	int ram_fd;	 /* owned; keeps the guest's RAM over a crash of its process */
+	/* How it ended, as far as it or we said so before it did. */
+	bool told, killed;
+	enum guest_state told_state;
+	char told_cause[GUEST_CAUSE_BYTES];
+	struct err start_error;
+	struct waiter *waiters; /* owned */
+	struct guest_link *next;
+};
+
+/* A connection to guests.sock that has not registered. */
+struct newcomer {
+	struct keeper *k;
+	int fd; /* owned; -1: free */
+	uint64_t deadline_ns;
+	struct watch watch;
+};
+
+struct keeper {
+	struct keeper_cfg cfg;
+	char dir[RUNTIME_DIR_MAX + 1];
+	struct guest_book book;
+	struct guest_link *links; /* owned */
+	int listen_fd;
+	struct watch listen_watch;
+	struct newcomer newcomers[NEWCOMERS_MAX];
+};
+
+double keeper_wall_clock(void);
+uint64_t keeper_clock_ns(void);
+
+struct guest_link *keeper_find_link(const struct keeper *k, const char *name);
+
+/* A link for `g`, in the list. `pidfd` is given away. NULL: out of descriptors. */
+struct guest_link *keeper_link(struct keeper *k, struct guest *g, int pidfd);
+
+/* Takes up a socket to the guest process (given away). 0 or -errno. */
+int keeper_link_chan(struct guest_link *l, int fd);
+
+/* A report of the process, decoded and borrowed; `fd` is given away (-1: none). */
+void keeper_link_report(struct guest_link *l, const struct guest_report *r, int fd);
+
+/* Lets go of a guest: its process goes on. */
+void keeper_link_free(struct guest_link *l);
+
+void keeper_changed(struct keeper *k);
+void keeper_event(struct keeper *k, const struct guest *g, const char *name, const char *cause);
+
+/* keeper_adopt.c */
+int keeper_listen(struct keeper *k, struct err *e);
+void keeper_unlisten(struct keeper *k);
+void keeper_newcomers_tick(struct keeper *k, uint64_t now_ns);
+uint64_t keeper_newcomers_next_ns(const struct keeper *k);
+
+/* Fills in what a record says from spec and home. */
+void keeper_fill(
+	struct guest *g, const struct guest_spec *spec, const struct guest_home *home);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CELLVISOR_MONITOR_CELL_PLAN_H
+#define CELLVISOR_MONITOR_CELL_PLAN_H
+
+/*
+ * What `up` decided and every monitor reads at its start: the machine, its
+ * cells, and what memory was free before any guest. Kept as DIR/machine.json.
+ */
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "monitor/err.h"
+#include "numa/cells.h"
+#include "numa/host/bind.h"
+#include "numa/machine.h"
+
+#define PLAN_SUSPECT_MS_DEFAULT 1000u
+#define PLAN_SUSPECT_MS_MIN 300u
+#define PLAN_SUSPECT_MS_MAX 600000u
+
+struct plan {
+	struct machine machine;
+	struct cells cells;
+	uint64_t start_bytes[MACHINE_NODES_MAX]; /* by node: available before any guest */
+	uint32_t suspect_ms; /* silence of a monitor before it is examined */
+};
+
+/* A new reference, and the reverse, which trusts nothing. 0 or -errno with *e. */
+json_t *plan_encode(const struct plan *p);
+int plan_decode(const json_t *value, struct plan *p, struct err *e);
+
+/* DIR/machine.json. Loading: EXIT_NOT_RUNNING if there is none. 0 or -errno with *e. */
+int plan_save(const struct plan *p, const char *dir, struct err *e);
+int plan_load(struct plan *p, const char *dir, struct err *e);
+
+/* The operating system's node numbers of a cell, as JSON (a new reference) and as a set. */
+json_t *plan_cell_nodes(const struct plan *p, uint32_t cell);
+void plan_cell_node_set(const struct plan *p, uint32_t cell, struct node_set *nodes);
+
+#endif
