@@ -175,11 +175,7 @@ static int load(hwloc_topology_t topology, const char *what, enum origin origin,
 	int rc;
 
 	memset(m, 0, sizeof(*m));
-	/* Nodes and PUs always stay; groups say which CPUs a memory-only node is close to. */
-	if (hwloc_topology_set_all_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_NONE) != 0 ||
-		hwloc_topology_set_type_filter(
-			topology, HWLOC_OBJ_GROUP, HWLOC_TYPE_FILTER_KEEP_STRUCTURE) != 0 ||
-		hwloc_topology_load(topology) != 0)
+	if (hwloc_topology_load(topology) != 0)
 		return err_set(e, EXIT_INVALID, "%s: hwloc can't read it as a machine", what);
 	if (origin == ORIGIN_THIS_MACHINE && !hwloc_topology_is_thissystem(topology))
 		return err_set(e, EXIT_ENVIRONMENT,
