@@ -33,7 +33,7 @@ bool virtio_pci_running(const struct virtio_pci *v)
 
 bool virtio_pci_notify_at(const struct virtio_pci *v, uint32_t queue, struct gpa *at)
 {
-	at->addr = (uint64_t)v->bar_at + VIRTIO_PCI_NOTIFY + queue * VIRTIO_PCI_NOTIFY_STRIDE;
+	at->addr = (uint64_t)v->bar_at + VIRTIO_BAR_NOTIFY + queue * VIRTIO_BAR_NOTIFY_STRIDE;
 	return v->bar_mapped && queue < v->dev.type->queue_count;
 }
 
@@ -372,9 +372,9 @@ static enum dev_outcome device_access(struct virtio_pci *v, struct bus_req *r)
 
 static enum dev_outcome notify_access(struct virtio_pci *v, struct bus_req *r)
 {
-	uint64_t queue = r->off / VIRTIO_PCI_NOTIFY_STRIDE;
+	uint64_t queue = r->off / VIRTIO_BAR_NOTIFY_STRIDE;
 
-	if (!r->store || r->off % VIRTIO_PCI_NOTIFY_STRIDE != 0 ||
+	if (!r->store || r->off % VIRTIO_BAR_NOTIFY_STRIDE != 0 ||
 		queue >= v->dev.type->queue_count || !v->dev.queues[queue].enabled)
 		return DEV_GUEST_FAULT;
 	if (virtio_pci_running(v))
@@ -391,22 +391,22 @@ static enum dev_outcome bar_access(void *virtio_pci, struct bus_req *r)
 
 	in_page.off = r->off % PAGE;
 	switch (r->off - in_page.off) {
-	case VIRTIO_PCI_COMMON:
+	case VIRTIO_BAR_COMMON:
 		out = common_access(v, &in_page);
 		break;
-	case VIRTIO_PCI_ISR:
+	case VIRTIO_BAR_ISR:
 		out = isr_access(v, &in_page);
 		break;
-	case VIRTIO_PCI_DEVICE:
+	case VIRTIO_BAR_DEVICE:
 		out = device_access(v, &in_page);
 		break;
-	case VIRTIO_PCI_NOTIFY:
+	case VIRTIO_BAR_NOTIFY:
 		out = notify_access(v, &in_page);
 		break;
-	case VIRTIO_PCI_MSIX_TABLE:
+	case VIRTIO_BAR_MSIX_TABLE:
 		out = msix_table_bus(&v->msix, &in_page);
 		break;
-	case VIRTIO_PCI_MSIX_PBA:
+	case VIRTIO_BAR_MSIX_PBA:
 		out = msix_pba_bus(&v->msix, &in_page);
 		break;
 	default:
@@ -437,8 +437,8 @@ static bool window_req(const struct virtio_pci *v, struct bus_req *r)
 	uint32_t len = config_le32(v, v->window_cap + VIRTIO_PCI_CAP_LENGTH);
 
 	*r = (struct bus_req){ .off = off, .len = (uint8_t)len };
-	return (len == 1 || len == 2 || len == 4) && off % len == 0 && off < VIRTIO_PCI_BAR_BYTES &&
-	       v->fn.config[v->window_cap + VIRTIO_PCI_CAP_BAR] == VIRTIO_PCI_BAR;
+	return (len == 1 || len == 2 || len == 4) && off % len == 0 && off < VIRTIO_BAR_BYTES &&
+	       v->fn.config[v->window_cap + VIRTIO_PCI_CAP_BAR] == VIRTIO_BAR_NUMBER;
 }
 
 static bool touches_window(const struct virtio_pci *v, uint32_t off, uint32_t len)
@@ -507,7 +507,7 @@ static uint8_t add_structure(
 		.cap = {
 			.cap_len = (uint8_t)(extra ? sizeof(cap) : sizeof(cap.cap)),
 			.cfg_type = type,
-			.bar = VIRTIO_PCI_BAR,
+			.bar = VIRTIO_BAR_NUMBER,
 			.offset = htole32(off),
 			.length = htole32(bytes),
 		},
@@ -522,16 +522,16 @@ static uint8_t add_structure(
 static void add_capabilities(struct virtio_pci *v)
 {
 	const struct virtio_type *type = v->dev.type;
-	const uint32_t stride = VIRTIO_PCI_NOTIFY_STRIDE, window_data = 0;
+	const uint32_t stride = VIRTIO_BAR_NOTIFY_STRIDE, window_data = 0;
 	uint8_t *writable = v->fn.writable;
 
-	add_structure(v, VIRTIO_PCI_CAP_COMMON_CFG, VIRTIO_PCI_COMMON, COMMON_BYTES, NULL);
-	add_structure(v, VIRTIO_PCI_CAP_NOTIFY_CFG, VIRTIO_PCI_NOTIFY,
-		type->queue_count * VIRTIO_PCI_NOTIFY_STRIDE, &stride);
-	add_structure(v, VIRTIO_PCI_CAP_ISR_CFG, VIRTIO_PCI_ISR, 1, NULL);
+	add_structure(v, VIRTIO_PCI_CAP_COMMON_CFG, VIRTIO_BAR_COMMON, COMMON_BYTES, NULL);
+	add_structure(v, VIRTIO_PCI_CAP_NOTIFY_CFG, VIRTIO_BAR_NOTIFY,
+		type->queue_count * VIRTIO_BAR_NOTIFY_STRIDE, &stride);
+	add_structure(v, VIRTIO_PCI_CAP_ISR_CFG, VIRTIO_BAR_ISR, 1, NULL);
 	if (type->config_bytes > 0)
 		add_structure(
-			v, VIRTIO_PCI_CAP_DEVICE_CFG, VIRTIO_PCI_DEVICE, type->config_bytes, NULL);
+			v, VIRTIO_PCI_CAP_DEVICE_CFG, VIRTIO_BAR_DEVICE, type->config_bytes, NULL);
 	/* Its data field lies where the notify capability has its multiplier. */
 	v->window_cap = add_structure(v, VIRTIO_PCI_CAP_PCI_CFG, 0, 0, &window_data);
 	writable[v->window_cap + VIRTIO_PCI_CAP_BAR] = 0xff;
@@ -567,9 +567,9 @@ void virtio_pci_init(struct virtio_pci *v, const struct virtio_type *type, void 
 	*v = (struct virtio_pci){ .env = *env };
 	virtio_dev_init(&v->dev, type, type_ctx, ram);
 	pci_fn_init(&v->fn, &id, lock, &ops, v);
-	pci_fn_add_bar(&v->fn, VIRTIO_PCI_BAR, VIRTIO_PCI_BAR_BYTES, bar_access, v);
-	msix_init(&v->msix, &v->fn, &msix_env, type->queue_count + 1, VIRTIO_PCI_BAR,
-		VIRTIO_PCI_MSIX_TABLE, VIRTIO_PCI_MSIX_PBA);
+	pci_fn_add_bar(&v->fn, VIRTIO_BAR_NUMBER, VIRTIO_BAR_BYTES, bar_access, v);
+	msix_init(&v->msix, &v->fn, &msix_env, type->queue_count + 1, VIRTIO_BAR_NUMBER,
+		VIRTIO_BAR_MSIX_TABLE, VIRTIO_BAR_MSIX_PBA);
 	add_capabilities(v);
 	forget_driver(v);
 }

@@ -12,16 +12,16 @@
  */
 
 /* BAR 0: a page for each structure. */
-#define VIRTIO_PCI_BAR 0u
-#define VIRTIO_PCI_COMMON 0x0000u
-#define VIRTIO_PCI_ISR 0x1000u
-#define VIRTIO_PCI_DEVICE 0x2000u
-#define VIRTIO_PCI_NOTIFY 0x3000u
-#define VIRTIO_PCI_MSIX_TABLE 0x4000u
-#define VIRTIO_PCI_MSIX_PBA 0x5000u
-#define VIRTIO_PCI_BAR_BYTES 0x8000u
-/* Queue q is notified by a 2-byte store of q at VIRTIO_PCI_NOTIFY + q * this. */
-#define VIRTIO_PCI_NOTIFY_STRIDE 4u
+#define VIRTIO_BAR_NUMBER 0u
+#define VIRTIO_BAR_COMMON 0x0000u
+#define VIRTIO_BAR_ISR 0x1000u
+#define VIRTIO_BAR_DEVICE 0x2000u
+#define VIRTIO_BAR_NOTIFY 0x3000u
+#define VIRTIO_BAR_MSIX_TABLE 0x4000u
+#define VIRTIO_BAR_MSIX_PBA 0x5000u
+#define VIRTIO_BAR_BYTES 0x8000u
+/* Queue q is notified by a 2-byte store of q at VIRTIO_BAR_NOTIFY + q * this. */
+#define VIRTIO_BAR_NOTIFY_STRIDE 4u
 
 struct virtio_pci_env {
 	/* Vector q is queue q's, vector queue_count the configuration's, if the driver chooses so:
