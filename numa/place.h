@@ -29,7 +29,7 @@
 #define PLACE_VCPUS_MAX 240u
 /* More vCPUs than this on a CPU make every one of them wait for seconds. */
 #define PLACE_VCPUS_PER_CPU 8u
-#define PLACE_SHARES_MAX (MACHINE_NODES_MAX + VNUMA_MAX)
+#define PLACE_SHARES_MAX MACHINE_NODES_MAX
 
 struct place_request {
 	uint64_t memory_bytes; /* above 0, a multiple of VNUMA_UNIT_BYTES */
