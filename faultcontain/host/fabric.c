@@ -405,6 +405,13 @@ void fabric_dead(struct fabric *f, uint16_t cell, uint64_t incarnation)
 		f->transport.ops->fail(f->transport.t, cell, LINK_DISMISSED);
 }
 
+void fabric_fail(struct fabric *f, uint16_t cell)
+{
+	CHECK(cell < f->cell_count && cell != f->self_cell);
+	if (f->peers[cell].up)
+		f->transport.ops->fail(f->transport.t, cell, LINK_LIED);
+}
+
 bool fabric_peer(const struct fabric *f, uint16_t cell, struct transport_peer *peer)
 {
 	if (cell >= f->cell_count || !f->peers[cell].up)

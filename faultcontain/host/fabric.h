@@ -152,6 +152,12 @@ void fabric_want(struct fabric *f, uint16_t cell, bool wanted);
  */
 void fabric_dead(struct fabric *f, uint16_t cell, uint64_t incarnation);
 
+/*
+ * The owner judged what the peer sent: it can't be trusted. Its link, if it is
+ * up, goes down with LINK_LIED and is set up anew.
+ */
+void fabric_fail(struct fabric *f, uint16_t cell);
+
 /* The peer at the other end, or false when there is no link now. */
 bool fabric_peer(const struct fabric *f, uint16_t cell, struct transport_peer *peer);
 
