@@ -10,7 +10,7 @@
 #include "faultcontain/wire.h"
 
 #define CELLSET_WORDS (WIRE_CELLS_MAX / 64u)
-#define CELL_NONE 0xffffu /* no cell: end of an iteration, nobody found */
+#define CELLSET_NONE 0xffffu /* no cell: end of an iteration, nobody found */
 
 struct cellset {
 	uint64_t words[CELLSET_WORDS];
@@ -31,8 +31,8 @@ void cellset_unite(struct cellset *set, const struct cellset *other);
 void cellset_subtract(struct cellset *set, const struct cellset *other);
 
 /*
- * The lowest member at or above `from`, or CELL_NONE. To visit all in order:
- * for (c = cellset_next(s, 0); c != CELL_NONE; c = cellset_next(s, c + 1)).
+ * The lowest member at or above `from`, or CELLSET_NONE. To visit all in order:
+ * for (c = cellset_next(s, 0); c != CELLSET_NONE; c = cellset_next(s, c + 1)).
  */
 uint16_t cellset_next(const struct cellset *set, uint32_t from);
 
