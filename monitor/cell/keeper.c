@@ -15,6 +15,8 @@
 #include "monitor/cell/spawn.h"
 #include "monitor/guest/process.h"
 #include "numa/check.h"
+#include "numa/host/bind.h"
+#include "numa/host/cgroup.h"
 
 double keeper_wall_clock(void)
 {
@@ -122,16 +124,61 @@ void keeper_fill(struct guest *g, const struct guest_spec *spec, const struct gu
 	}
 }
 
-static int spawn_guest(struct keeper *k, const char *name, int chan, pid_t *pid, int *pidfd)
+/* Beyond guest RAM: devices, page tables, the process itself. */
+#define GROUP_EXTRA_BYTES (256ull << 20)
+
+struct group {
+	char name[CGROUP_PATH_BYTES];
+	const struct guest_spec *spec;
+	const struct guest_home *home;
+};
+
+/*
+ * In the child, which joins its control group by itself: that waits for an RCU
+ * grace period, and the monitor must not. Affinity and memory policy hold in any
+ * case, so a group that can't be had is only said.
+ */
+static int join_group(void *ctx)
+{
+	const struct group *group = ctx;
+	struct cpu_set cpus = { { 0 } };
+	struct node_set nodes = { { 0 } };
+	const struct cgroup_limits limits = { .cpus = &cpus,
+		.nodes = &nodes,
+		.memory_max_bytes = group->spec->memory_bytes + group->spec->memory_bytes / 8 +
+			GROUP_EXTRA_BYTES };
+	struct err e;
+
+	for (uint32_t i = 0; i < group->home->cpu_count; i++)
+		if (group->home->cpus[i] < CPU_SET_CPUS)
+			cpu_set_add(&cpus, group->home->cpus[i]);
+	for (uint32_t i = 0; i < group->home->node_count; i++)
+		if (group->home->nodes[i] < BIND_NODES)
+			node_set_add(&nodes, group->home->nodes[i]);
+	if (cgroup_make(group->name, &limits, &e) || cgroup_add(group->name, getpid(), &e))
+		fprintf(stderr, "control group %s: %s\n", group->name, e.text);
+	return 0;
+}
+
+static int spawn_guest(struct keeper *k, const struct guest_spec *spec,
+	const struct guest_home *home, int chan, pid_t *pid, int *pidfd)
 {
 	char cell[32], name_word[48], dir[64];
 	char program[] = "cellvisor", role[] = "guest";
 	char *argv[] = { program, role, cell, name_word, dir, NULL };
-	const struct spawn s = { .exe_fd = k->cfg.exe_fd, .log_fd = 2, .fd3 = chan, .argv = argv };
+	struct group group = { .spec = spec, .home = home };
+	const struct spawn s = { .exe_fd = k->cfg.exe_fd,
+		.log_fd = 2,
+		.fd3 = chan,
+		.argv = argv,
+		.prepare = k->cfg.cgroups ? join_group : NULL,
+		.ctx = &group };
 
 	snprintf(cell, sizeof(cell), "--cell=%u", k->cfg.cell);
-	snprintf(name_word, sizeof(name_word), "--name=%s", name);
+	snprintf(name_word, sizeof(name_word), "--name=%s", spec->name);
 	snprintf(dir, sizeof(dir), "--runtime=%s", k->dir);
+	snprintf(group.name, sizeof(group.name), KEEPER_GROUP "/cell-%u/%s", k->cfg.cell,
+		spec->name);
 	return spawn_process(&s, pid, pidfd);
 }
 
@@ -160,7 +207,7 @@ static int launch(struct keeper *k, struct guest *g, const struct guest_spec *sp
 	rc = report_send(ends[0], message, -1);
 	json_decref(message);
 	if (!rc)
-		rc = spawn_guest(k, g->name, ends[1], &g->proc.pid, &pidfd);
+		rc = spawn_guest(k, spec, home, ends[1], &g->proc.pid, &pidfd);
 	close(ends[1]);
 	if (rc) {
 		close(ends[0]);

@@ -21,6 +21,9 @@
 
 struct keeper;
 
+/* The control group of a cell's guest is KEEPER_GROUP/cell-N/NAME. */
+#define KEEPER_GROUP "cellvisor"
+
 struct keeper_events {
 	/* Something worth an entry in the log; `name` is kebab-case. */
 	void (*event)(void *ctx, const struct guest *g, const char *name, const char *cause);
@@ -34,6 +37,7 @@ struct keeper_cfg {
 	const char *dir;   /* runtime directory, borrowed */
 	uint32_t cell;
 	int exe_fd;	   /* the cell's copy of the executable, borrowed */
+	bool cgroups;	   /* hold each guest by a control group as well */
 	struct keeper_events events;
 };
 

@@ -20,6 +20,7 @@
 #include "monitor/cell/recovery.h"
 #include "monitor/cell/state.h"
 #include "numa/check.h"
+#include "numa/host/cgroup.h"
 
 /* A new life hears from its peers within this time what its former one knew. */
 #define SETTLE_NS (3ull * 1000000000u)
@@ -344,6 +345,7 @@ static int open_keeper(struct monitor *m, struct err *e)
 		.dir = m->dir,
 		.cell = m->self,
 		.exe_fd = m->exe_fd,
+		.cgroups = cgroup_offered(e) == 0,
 		.events = { .event = guest_event, .changed = guests_changed, .ctx = m },
 	};
 

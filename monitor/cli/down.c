@@ -8,11 +8,13 @@
 #include <unistd.h>
 
 #include "faultcontain/host/fence.h"
+#include "monitor/cell/keeper.h"
 #include "monitor/cell/members.h"
 #include "monitor/cell/runtime.h"
 #include "monitor/cell/runtime_lock.h"
 #include "monitor/cli/cli.h"
 #include "monitor/cli/client.h"
+#include "numa/host/cgroup.h"
 
 #define DOWN_TIMEOUT_MS 60000
 /* For monitors that said they would end. */
@@ -130,6 +132,8 @@ int cli_down(int argc, char **argv)
 		kill_members(dir);
 		left = await_end(dir, 10);
 	}
+	/* Empty by now, unless a process hangs: then it is in nobody's way. */
+	cgroup_remove(KEEPER_GROUP, &e);
 	runtime_remove(dir);
 	close(lock);
 	if (left > 0)
