@@ -2,11 +2,13 @@
 #include "numa/host/bind.h"
 
 #include <errno.h>
-#include <numaif.h>
+#include <linux/mempolicy.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "numa/check.h"
 
@@ -24,6 +26,11 @@ bool node_set_has(const struct node_set *s, uint32_t os_node)
 	return os_node < BIND_NODES && (s->words[os_node / 64] >> (os_node % 64) & 1);
 }
 
+/*
+ * The system calls themselves: libnuma's wrappers, linked statically, bring its
+ * constructor along, which reads half of sysfs at the start of every process.
+ */
+
 /* The kernel reads one bit less than it is told: get_nodes() in mm/mempolicy.c. */
 #define MAXNODE (BIND_NODES + 1ul)
 
@@ -31,20 +38,21 @@ int bind_memory(void *addr, size_t bytes, const struct node_set *nodes, bool pre
 {
 	int mode = prefer_only ? MPOL_PREFERRED_MANY : MPOL_BIND;
 
-	return mbind(addr, bytes, mode, nodes->words, MAXNODE, 0) != 0 ? -errno : 0;
+	return syscall(SYS_mbind, addr, bytes, mode, nodes->words, MAXNODE, 0) != 0 ? -errno : 0;
 }
 
 int bind_move(void *addr, size_t bytes, const struct node_set *nodes)
 {
-	if (mbind(addr, bytes, MPOL_BIND, nodes->words, MAXNODE, MPOL_MF_MOVE | MPOL_MF_STRICT) !=
-		0)
+	unsigned int flags = MPOL_MF_MOVE | MPOL_MF_STRICT;
+
+	if (syscall(SYS_mbind, addr, bytes, MPOL_BIND, nodes->words, MAXNODE, flags) != 0)
 		return -errno;
 	return 0;
 }
 
 int bind_process_memory(const struct node_set *nodes)
 {
-	return set_mempolicy(MPOL_BIND, nodes->words, MAXNODE) != 0 ? -errno : 0;
+	return syscall(SYS_set_mempolicy, MPOL_BIND, nodes->words, MAXNODE) != 0 ? -errno : 0;
 }
 
 void bind_name_thread(const char *name)
@@ -73,18 +81,18 @@ int bind_thread_read(pid_t tid, struct cpu_set *cpus)
 
 int bind_count_pages(pid_t pid, const void *addr, size_t bytes, uint64_t *counts)
 {
-	uint8_t *at = (uint8_t *)(uintptr_t)addr; /* move_pages() lacks a const */
+	const uint8_t *at = addr;
 	size_t left = bytes / PAGE_BYTES;
 
 	memset(counts, 0, BIND_NODES * sizeof(*counts));
 	while (left > 0) {
 		unsigned long n = left < QUERY_PAGES ? left : QUERY_PAGES;
-		void *pages[QUERY_PAGES];
+		const void *pages[QUERY_PAGES];
 		int status[QUERY_PAGES];
 
 		for (unsigned long i = 0; i < n; i++)
 			pages[i] = at + i * PAGE_BYTES;
-		if (move_pages(pid, n, pages, NULL, status, 0) != 0)
+		if (syscall(SYS_move_pages, pid, n, pages, NULL, status, 0) != 0)
 			return -errno;
 		for (unsigned long i = 0; i < n; i++) {
 			if (status[i] >= 0 && (uint32_t)status[i] < BIND_NODES)

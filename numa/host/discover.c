@@ -6,6 +6,7 @@
 #include <hwloc/distances.h>
 #include <hwloc/linux.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* hwloc leaves memory sizes out unless a synthetic description has them. */
@@ -193,13 +194,25 @@ static int load(hwloc_topology_t topology, const char *what, enum origin origin,
 	return 0;
 }
 
+static int start(hwloc_topology_t *topology, struct err *e)
+{
+	/*
+	 * hwloc looks there for plugins (for GPUs and the like), which must not be loaded into a
+	 * static executable. This is called before there are threads.
+	 */
+	if (setenv("HWLOC_PLUGINS_PATH", "/dev/null", 1) != 0 || /* NOLINT(concurrency-mt-unsafe) */
+		hwloc_topology_init(topology) != 0)
+		return err_set(e, EXIT_FAILED, "hwloc does not start: out of memory?");
+	return 0;
+}
+
 int discover_this_machine(struct machine *m, struct err *e)
 {
 	hwloc_topology_t topology;
-	int rc;
+	int rc = start(&topology, e);
 
-	if (hwloc_topology_init(&topology) != 0)
-		return err_set(e, EXIT_FAILED, "hwloc does not start: out of memory?");
+	if (rc)
+		return rc;
 	rc = load(topology, "this machine", ORIGIN_THIS_MACHINE, m, e);
 	hwloc_topology_destroy(topology);
 	return rc;
@@ -208,10 +221,10 @@ int discover_this_machine(struct machine *m, struct err *e)
 int discover_xml(const char *path, struct machine *m, struct err *e)
 {
 	hwloc_topology_t topology;
-	int rc;
+	int rc = start(&topology, e);
 
-	if (hwloc_topology_init(&topology) != 0)
-		return err_set(e, EXIT_FAILED, "hwloc does not start: out of memory?");
+	if (rc)
+		return rc;
 	errno = 0;
 	if (hwloc_topology_set_xml(topology, path) != 0)
 		rc = err_set(e, EXIT_INVALID,
@@ -226,10 +239,10 @@ int discover_xml(const char *path, struct machine *m, struct err *e)
 int discover_synthetic(const char *description, struct machine *m, struct err *e)
 {
 	hwloc_topology_t topology;
-	int rc;
+	int rc = start(&topology, e);
 
-	if (hwloc_topology_init(&topology) != 0)
-		return err_set(e, EXIT_FAILED, "hwloc does not start: out of memory?");
+	if (rc)
+		return rc;
 	if (hwloc_topology_set_synthetic(topology, description) != 0)
 		rc = err_set(e, EXIT_INVALID,
 			"'%s' is no machine that hwloc knows; right would be, for example, 'numa:4 "
