@@ -42,9 +42,8 @@ static void scan(struct pollfd devices[DEVICES])
 static bool pressed(struct pollfd *device)
 {
 	struct input_event event;
-	ssize_t n;
 
-	while ((n = read(device->fd, &event, sizeof(event))) == (ssize_t)sizeof(event))
+	while (read(device->fd, &event, sizeof(event)) == (ssize_t)sizeof(event))
 		if (event.type == EV_KEY && event.code == KEY_POWER && event.value == 1)
 			return true;
 	if (device->revents & (POLLERR | POLLHUP)) {

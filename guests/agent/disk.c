@@ -38,7 +38,8 @@ size_t disk_compare(const uint64_t *chunk, size_t bytes, uint64_t seed, uint64_t
 
 static int complain(char *why, int rc, const char *what, uint64_t offset)
 {
-	snprintf(why, DISK_WHY_BYTES, "%s at byte %" PRIu64 ": %s", what, offset, strerror(-rc));
+	snprintf(why, DISK_WHY_BYTES, "%s at byte %" PRIu64 ": %s", what, offset,
+		strerrordesc_np(-rc));
 	return rc;
 }
 
@@ -103,7 +104,7 @@ static int on_disk(const char *path, uint64_t seed, uint64_t mib, bool store, ch
 
 	if (fd < 0) {
 		rc = -errno;
-		snprintf(why, DISK_WHY_BYTES, "%s: %s", path, strerror(-rc));
+		snprintf(why, DISK_WHY_BYTES, "%s: %s", path, strerrordesc_np(-rc));
 		return rc;
 	}
 	if (posix_memalign((void **)&chunk, 4096, DISK_CHUNK_BYTES) != 0) {

@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/mempolicy.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -74,7 +75,8 @@ static void load_modules(void)
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) != 0 && errno != EEXIST &&
 				      errno != ENODEV))
-			console_say(&console, "cv-note module %s: %s", name, strerror(errno));
+			console_say(
+				&console, "cv-note module %s: %s", name, strerrordesc_np(errno));
 		if (fd >= 0)
 			close(fd);
 	}
@@ -133,7 +135,7 @@ static void end_machine(const char *name, int how)
 	console_drain(&console);
 	sync();
 	reboot(how);
-	console_say(&console, "cv-reply %s error %s", name, strerror(errno));
+	console_say(&console, "cv-reply %s error %s", name, strerrordesc_np(errno));
 }
 
 static bool parse_number(const char *text, uint64_t max, uint64_t *value)
@@ -201,7 +203,7 @@ static void *serve_commands(void *unused)
 		ssize_t n = read(console.fd, chunk, sizeof(chunk));
 
 		if (n <= 0) {
-			sleep(1); /* a console that hung up may come back */
+			poll(NULL, 0, 1000); /* a console that hung up may come back */
 			continue;
 		}
 		for (ssize_t i = 0; i < n; i++)
@@ -228,7 +230,7 @@ static void start_thread(void *(*body)(void *))
 	int rc = pthread_create(&thread, NULL, body, NULL);
 
 	if (rc)
-		console_say(&console, "cv-note thread: %s", strerror(rc));
+		console_say(&console, "cv-note thread: %s", strerrordesc_np(rc));
 }
 
 static _Noreturn void beat(struct pattern *pattern)

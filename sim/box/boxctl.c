@@ -53,6 +53,7 @@ static const struct argp_option argp_options[] = {
 	{ 0 },
 };
 
+/* argp is used by the only thread. NOLINTBEGIN(concurrency-mt-unsafe) */
 static uint64_t number(struct argp_state *state, const char *what, const char *text, uint64_t max)
 {
 	char *end;
@@ -112,6 +113,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return ARGP_ERR_UNKNOWN;
 	}
 }
+
+/* NOLINTEND(concurrency-mt-unsafe) */
 
 static const struct argp argp = {
 	.options = argp_options,
@@ -190,7 +193,7 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "run") == 0 && getpid() == 1)
 		box_run(argv[2]);
 	argp_err_exit_status = EXIT_USAGE;
-	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	argp_parse(/* NOLINT(concurrency-mt-unsafe) */ &argp, argc, argv, 0, NULL, &o);
 	why = complaint(&o);
 	if (why) {
 		fprintf(stderr, "boxctl: %s: %s\n", o.words[0], why);

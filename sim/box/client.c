@@ -63,7 +63,7 @@ int box_client_open(struct box_client *c, unsigned deadline_ms, struct err *e)
 				path, deadline_ms);
 		else
 			err_set(e, EXIT_ENVIRONMENT, "can't open the box's control port %s: %s",
-				path, strerror(-fd));
+				path, strerrordesc_np(-fd));
 		return fd;
 	}
 	c->fd = fd;
@@ -157,7 +157,7 @@ static int explain(int rc, const char *verb, unsigned deadline_ms, struct err *e
 		err_set(e, EXIT_ENVIRONMENT, "the outside of the box has gone ('%s')", verb);
 	else
 		err_set(e, EXIT_FAILED, "the box's control port failed at '%s': %s", verb,
-			strerror(-rc));
+			strerrordesc_np(-rc));
 	return rc;
 }
 
@@ -166,7 +166,7 @@ int box_client_call(struct box_client *c, const char *verb, const char *const *w
 {
 	uint64_t end_ms = now_ms() + deadline_ms;
 	char line[BOX_LINE_BYTES + 2];
-	enum box_reply_kind kind;
+	enum box_reply_kind kind = BOX_REPLY_BAD;
 	const char *text = "";
 	uint64_t id;
 	long n;

@@ -17,6 +17,7 @@ int box_port_find(const char *name, char *path, size_t path_bytes)
 
 	if (!dir)
 		return -ENODEV;
+	/* One stream belongs to one thread. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while (rc && (entry = readdir(dir))) {
 		char file[sizeof(PORTS) + sizeof(entry->d_name) + sizeof("//name")];
 		char line[128] = "";

@@ -89,7 +89,7 @@ static void open_port(struct run *r)
 	if (box_port_find(BOX_PORT_RUN, path, sizeof(path)) == 0)
 		r->port = open(path, O_WRONLY | O_CLOEXEC);
 	if (r->port < 0)
-		fail(r, "no port %s: %s", BOX_PORT_RUN, strerror(errno));
+		fail(r, "no port %s: %s", BOX_PORT_RUN, strerrordesc_np(errno));
 }
 
 static void hold_vm(struct run *r)
@@ -97,10 +97,10 @@ static void hold_vm(struct run *r)
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
 	if (kvm < 0)
-		fail(r, "the box has no /dev/kvm: %s", strerror(errno));
+		fail(r, "the box has no /dev/kvm: %s", strerrordesc_np(errno));
 	r->vm = ioctl(kvm, KVM_CREATE_VM, 0);
 	if (r->vm < 0)
-		fail(r, "KVM_CREATE_VM: %s", strerror(errno));
+		fail(r, "KVM_CREATE_VM: %s", strerrordesc_np(errno));
 	close(kvm);
 }
 
@@ -112,7 +112,7 @@ static void read_spec(const struct run *r, const char *path, struct box_spec *sp
 	ssize_t n;
 
 	if (fd < 0 || fstat(fd, &st) != 0 || st.st_size > (off_t)SPEC_BYTES_MAX)
-		fail(r, "%s: %s", path, fd < 0 ? strerror(errno) : "too long");
+		fail(r, "%s: %s", path, fd < 0 ? strerrordesc_np(errno) : "too long");
 	data = malloc((size_t)st.st_size + 1);
 	if (!data)
 		fail(r, "no memory");
@@ -135,14 +135,14 @@ static _Noreturn void become(const struct run *r, const struct box_spec *spec)
 	memset(&all, 0xff, sizeof(all));
 	sched_setaffinity(0, sizeof(all), &all);
 	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	pthread_sigmask(SIG_SETMASK, &none, NULL);
 	setsid();
 	environ = spec->env;
 	execvp(spec->argv[0], spec->argv);
 
 	int status = errno == ENOENT ? 127 : 126;
 
-	fprintf(stderr, "box: can't run %s: %s\n", spec->argv[0], strerror(errno));
+	fprintf(stderr, "box: can't run %s: %s\n", spec->argv[0], strerrordesc_np(errno));
 	_exit(status);
 }
 
@@ -152,18 +152,18 @@ static void start(struct run *r, const struct box_spec *spec)
 
 	if (chdir(spec->folder) != 0)
 		fail(r, "the folder %s can't be seen inside the box: %s", spec->folder,
-			strerror(errno));
+			strerrordesc_np(errno));
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &mask, NULL);
+	pthread_sigmask(SIG_BLOCK, &mask, NULL);
 	r->children = signalfd(-1, &mask, SFD_CLOEXEC);
 	if (r->children < 0 || pipe2(r->out, O_CLOEXEC) != 0 || pipe2(r->err, O_CLOEXEC) != 0)
-		fail(r, "pipes: %s", strerror(errno));
+		fail(r, "pipes: %s", strerrordesc_np(errno));
 	fcntl(r->out[0], F_SETFL, O_NONBLOCK);
 	fcntl(r->err[0], F_SETFL, O_NONBLOCK);
 	r->command = fork();
 	if (r->command < 0)
-		fail(r, "fork: %s", strerror(errno));
+		fail(r, "fork: %s", strerrordesc_np(errno));
 	if (r->command == 0)
 		become(r, spec);
 	close(r->out[1]);
