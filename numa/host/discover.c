@@ -6,7 +6,6 @@
 #include <hwloc/distances.h>
 #include <hwloc/linux.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* hwloc leaves memory sizes out unless a synthetic description has them. */
@@ -196,12 +195,7 @@ static int load(hwloc_topology_t topology, const char *what, enum origin origin,
 
 static int start(hwloc_topology_t *topology, struct err *e)
 {
-	/*
-	 * hwloc looks there for plugins (for GPUs and the like), which must not be loaded into a
-	 * static executable. This is called before there are threads.
-	 */
-	if (setenv("HWLOC_PLUGINS_PATH", "/dev/null", 1) != 0 || /* NOLINT(concurrency-mt-unsafe) */
-		hwloc_topology_init(topology) != 0)
+	if (hwloc_topology_init(topology) != 0)
 		return err_set(e, EXIT_FAILED, "hwloc does not start: out of memory?");
 	return 0;
 }

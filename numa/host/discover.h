@@ -10,8 +10,7 @@
  * synthetic description ("numa:4 core:2 pu:1"). What hwloc does not know of
  * distances is filled in: 10 to itself, 20 to others. CPUs that are offline or
  * that our control group forbids are left out. 0 with *m, which passes
- * machine_check(); or a negative errno with *e. Changes the environment of this
- * process (HWLOC_PLUGINS_PATH), so it is called before threads start.
+ * machine_check(); or a negative errno with *e.
  */
 int discover_this_machine(struct machine *m, struct err *e);
 int discover_xml(const char *path, struct machine *m, struct err *e);
