@@ -144,8 +144,9 @@ enum member_evidence {
 };
 
 /*
- * Evidence about `cell` in the life `incarnation` (the one MEMBER_GATHER asked
- * about; 0 if no life of it is known). PROCESS_GONE and HARDWARE may come
+ * Evidence about `cell` in the life `incarnation`: the one MEMBER_GATHER asked
+ * about, or a higher one if the machine has that on record (so above all if it
+ * asked about 0: no life is known here). PROCESS_GONE and HARDWARE may come
  * unasked; NO_CPU counts only against a cell that is silent now.
  */
 void member_evidence(struct membership *m, uint64_t now_ns, uint16_t cell, uint64_t incarnation,
