@@ -26,17 +26,27 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* `cause` may be r->cause itself; what is too long is cut. */
+static void keep_cause(struct run *r, const char *cause)
+{
+	size_t n = 0;
+
+	for (; n + 1 < sizeof(r->cause) && cause[n]; n++)
+		r->cause[n] = cause[n];
+	r->cause[n] = '\0';
+}
+
 static void set_state(struct run *r, enum report_state state, const char *cause)
 {
 	r->state = state;
-	snprintf(r->cause, sizeof(r->cause), "%s", cause);
+	keep_cause(r, cause);
 	control_state(&r->control, state, cause, r->reboots);
 }
 
 static void end(struct run *r, enum report_state state, const char *cause)
 {
 	r->state = state;
-	snprintf(r->cause, sizeof(r->cause), "%s", cause);
+	keep_cause(r, cause);
 	reactor_stop(&r->reactor);
 }
 
