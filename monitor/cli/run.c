@@ -207,8 +207,8 @@ static const struct argp argp = {
 	       "Examples:\n"
 	       "  cellvisor run web --kernel /boot/vmlinuz --initrd /boot/initrd.img \\\n"
 	       "            --disk web.img --cmdline 'console=ttyS0 root=/dev/vda' --memory 4G\n"
-	       "  cellvisor run db --kernel bzImage --disk db.img --disk seed.img,ro --cpus 8 \\\n"
-	       "            --memory 16G --nodes 0-1 --vnuma 2\n"
+	       "  cellvisor run db --kernel bzImage --disk db.img --disk seed.img,ro \\\n"
+	       "            --cpus 8 --memory 16G --nodes 0-1 --vnuma 2\n"
 	       "  cellvisor run test --kernel bzImage --memory 256M --cell 3 --attach",
 };
 
