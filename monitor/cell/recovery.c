@@ -18,7 +18,7 @@
 
 #define HEARTBEAT_NS (100ull * 1000000u)
 #define RESTART_NS (15ull * 1000000000u)
-#define RETRY_NS (300ull * 1000000u)
+#define RETRY_NS HEARTBEAT_NS
 #define REAP_NS (1000ull * 1000000u)
 /* CPUs get at least so long to run a probe: a busy one is not a dead one. */
 #define PROBE_NS_MIN (1500ull * 1000000u)
