@@ -125,8 +125,7 @@ uint32_t uart_receive(struct uart *u, const uint8_t *data, uint32_t bytes)
 
 	while (taken < bytes && has_room(u))
 		fifo_put(u, data[taken++]);
-	if (taken < bytes)
-		u->refused = true;
+	u->refused = taken < bytes;
 	update_irq(u);
 	return taken;
 }

@@ -20,7 +20,7 @@ struct uart_env {
 	/* The guest sent a byte. The UART never waits: the host buffers or drops. */
 	void (*out)(void *ctx, uint8_t byte);
 	/*
-	 * uart_receive refused bytes earlier and would now take some. Must not call
+	 * The last uart_receive refused bytes and would now take some. Must not call
 	 * back into the UART: wake the thread that holds the bytes.
 	 */
 	void (*room)(void *ctx);
