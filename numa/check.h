@@ -13,7 +13,11 @@
 			check_failed(#cond, __FILE__, __LINE__);                                   \
 	} while (0)
 
-/* Says what failed and aborts. Lives in numa/host: deciders only declare it. */
-_Noreturn void check_failed(const char *cond, const char *file, int line);
+/*
+ * Says what failed and aborts. Lives in numa/host: deciders only declare it.
+ * (The attribute is for cppcheck 2.10, which doesn't know _Noreturn.)
+ */
+_Noreturn void check_failed(const char *cond, const char *file, int line)
+	__attribute__((noreturn));
 
 #endif

@@ -26,9 +26,9 @@ static int open_failed(const char *path, bool read_only, int error, struct err *
 	case EROFS:
 	case ETXTBSY:
 		return err_set(e, EXIT_INVALID, "disk %s can't be written (%s); use it read-only",
-			path, strerror(error));
+			path, strerrordesc_np(error));
 	default:
-		return err_set(e, EXIT_INVALID, "disk %s: %s", path, strerror(error));
+		return err_set(e, EXIT_INVALID, "disk %s: %s", path, strerrordesc_np(error));
 	}
 }
 
@@ -38,7 +38,7 @@ static int check_size(struct blk_file *f, const char *path, struct err *e)
 	off_t end;
 
 	if (fstat(f->fd, &st) != 0)
-		return err_set(e, EXIT_FAILED, "disk %s: fstat: %s", path, strerror(errno));
+		return err_set(e, EXIT_FAILED, "disk %s: fstat: %s", path, strerrordesc_np(errno));
 	if (S_ISDIR(st.st_mode))
 		return open_failed(path, f->read_only, EISDIR, e);
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
@@ -46,7 +46,7 @@ static int check_size(struct blk_file *f, const char *path, struct err *e)
 			e, EXIT_INVALID, "disk %s is neither a file nor a block device", path);
 	end = lseek(f->fd, 0, SEEK_END);
 	if (end < 0)
-		return err_set(e, EXIT_INVALID, "disk %s: %s", path, strerror(errno));
+		return err_set(e, EXIT_INVALID, "disk %s: %s", path, strerrordesc_np(errno));
 	f->bytes = (uint64_t)end;
 	if (f->bytes == 0)
 		return err_set(e, EXIT_INVALID,
@@ -81,7 +81,8 @@ static int lock(const struct blk_file *f, const char *path, struct err *e)
 	if (errno == EWOULDBLOCK)
 		return err_set(e, EXIT_CONFLICT, "disk %s is in use by another guest%s", path,
 			f->read_only ? " that writes to it" : "");
-	return err_set(e, EXIT_ENVIRONMENT, "disk %s can't be locked: %s", path, strerror(errno));
+	return err_set(
+		e, EXIT_ENVIRONMENT, "disk %s can't be locked: %s", path, strerrordesc_np(errno));
 }
 
 int blk_file_open(struct blk_file *f, const char *path, bool read_only, struct err *e)
@@ -98,7 +99,7 @@ int blk_file_open(struct blk_file *f, const char *path, bool read_only, struct e
 	if (rc)
 		goto undo_open;
 	if (fcntl(f->fd, F_SETFL, 0) != 0) {
-		rc = err_set(e, EXIT_FAILED, "disk %s: fcntl: %s", path, strerror(errno));
+		rc = err_set(e, EXIT_FAILED, "disk %s: fcntl: %s", path, strerrordesc_np(errno));
 		goto undo_open;
 	}
 	rc = lock(f, path, e);

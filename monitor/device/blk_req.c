@@ -11,7 +11,7 @@
 
 static const uint8_t zeroes[65536];
 
-_Static_assert(BLK_ZERO_SECTORS_MAX *BLK_SECTOR_BYTES <= BLK_IOV_MAX * sizeof(zeroes),
+_Static_assert((size_t)BLK_ZERO_SECTORS_MAX *BLK_SECTOR_BYTES <= BLK_IOV_MAX * sizeof(zeroes),
 	"the largest write-zeroes request does not fit");
 
 static void answer(struct blk_req *r, uint8_t status)

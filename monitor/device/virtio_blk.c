@@ -376,15 +376,15 @@ int virtio_blk_init(struct virtio_blk *b, const struct virtio_blk_setup *setup, 
 	}
 	b->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (b->kick_fd < 0)
-		return err_set(
-			e, EXIT_ENVIRONMENT, "disk %u: eventfd: %s", b->index, strerror(errno));
+		return err_set(e, EXIT_ENVIRONMENT, "disk %u: eventfd: %s", b->index,
+			strerrordesc_np(errno));
 	rc = io_uring_queue_init(RING_ENTRIES, &b->ring, 0);
 	if (rc != 0) {
 		(void)close(b->kick_fd);
 		return err_set(e, EXIT_ENVIRONMENT,
 			"disk %u: the kernel refuses io_uring (%s); see "
 			"/proc/sys/kernel/io_uring_disabled",
-			b->index, strerror(-rc));
+			b->index, strerrordesc_np(-rc));
 	}
 	rc = pthread_mutex_init(&b->lock, NULL);
 	CHECK(rc == 0);
@@ -409,8 +409,8 @@ int virtio_blk_start(struct virtio_blk *b, struct err *e)
 	rc = pthread_create(&b->thread, NULL, blk_thread, b);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (rc != 0)
-		return err_set(
-			e, EXIT_ENVIRONMENT, "disk %u: no thread: %s", b->index, strerror(rc));
+		return err_set(e, EXIT_ENVIRONMENT, "disk %u: no thread: %s", b->index,
+			strerrordesc_np(rc));
 	b->thread_runs = true;
 	(void)snprintf(name, sizeof(name), "blk%u", b->index);
 	(void)pthread_setname_np(b->thread, name);

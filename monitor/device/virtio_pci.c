@@ -33,7 +33,7 @@ bool virtio_pci_running(const struct virtio_pci *v)
 
 bool virtio_pci_notify_at(const struct virtio_pci *v, uint32_t queue, struct gpa *at)
 {
-	at->addr = (uint64_t)v->bar_at + VIRTIO_BAR_NOTIFY + queue * VIRTIO_BAR_NOTIFY_STRIDE;
+	at->addr = v->bar_at + VIRTIO_BAR_NOTIFY + (uint64_t)queue * VIRTIO_BAR_NOTIFY_STRIDE;
 	return v->bar_mapped && queue < v->dev.type->queue_count;
 }
 
