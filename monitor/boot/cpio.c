@@ -97,7 +97,7 @@ static void name_judge(struct cpio *c)
 	}
 	c->have = 0;
 	c->skip = c->after;
-	c->state = c->skip > 0 ? CPIO_SKIP : CPIO_HEADER;
+	c->state = CPIO_SKIP;
 }
 
 /* Collects bytes up to `want` in c->buf; returns how many it took. */

@@ -19,7 +19,7 @@ enum cpio_state {
 	CPIO_BETWEEN, /* archives: zeros, or the next one */
 	CPIO_HEADER,
 	CPIO_NAME,
-	CPIO_SKIP, /* what is left of a name, contents, padding */
+	CPIO_SKIP, /* what is left of a name, contents, padding; maybe nothing */
 };
 
 enum cpio_outcome {

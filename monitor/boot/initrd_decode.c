@@ -60,20 +60,18 @@ static int gzip_run(struct cursor *c, z_stream *z, struct content *content)
 			return rc;
 		z->next_in = (z_const Bytef *)p;
 		z->avail_in = (uInt)bytes;
-		do {
-			z->next_out = out;
-			z->avail_out = sizeof(out);
-			status = inflate(z, Z_NO_FLUSH);
-			if (status == Z_MEM_ERROR)
-				return err_set(
-					c->e, EXIT_FAILED, "out of memory for checking the initrd");
-			if (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR)
-				return cursor_damaged(
-					c, "a gzip archive", z->msg ? z->msg : "bad data");
-			rc = content_feed(content, c, out, sizeof(out) - z->avail_out);
-			if (rc)
-				return rc;
-		} while (status == Z_OK && z->avail_out == 0);
+		z->next_out = out;
+		z->avail_out = sizeof(out);
+		/* The trailer is taken when all is out: no output is pending when the input ends.
+		 */
+		status = inflate(z, Z_NO_FLUSH);
+		if (status == Z_MEM_ERROR)
+			return err_set(c->e, EXIT_FAILED, "out of memory for checking the initrd");
+		if (status != Z_OK && status != Z_STREAM_END)
+			return cursor_damaged(c, "a gzip archive", z->msg ? z->msg : "bad data");
+		rc = content_feed(content, c, out, sizeof(out) - z->avail_out);
+		if (rc)
+			return rc;
 		rc = cursor_skip(c, bytes - z->avail_in, "a gzip archive");
 		if (rc)
 			return rc;

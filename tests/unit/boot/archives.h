@@ -133,6 +133,27 @@ static inline struct blob zstd_of(const struct blob *in, bool checksum, bool con
 	return b;
 }
 
+/* A frame of many small blocks: the encoder is flushed after every `step` bytes. */
+static inline struct blob zstd_in_steps(const struct blob *in, size_t step)
+{
+	size_t room = in->n + (in->n / step + 1) * 64;
+	struct blob b = { .bytes = pool_get(room), .room = room };
+	ZSTD_outBuffer to = { b.bytes, room, 0 };
+	ZSTD_CCtx *z = ZSTD_createCCtx();
+
+	for (size_t at = 0; at < in->n; at += step) {
+		size_t n = in->n - at < step ? in->n - at : step;
+		ZSTD_inBuffer from = { in->bytes + at, n, 0 };
+
+		while (ZSTD_compressStream2(
+			       z, &to, &from, at + n == in->n ? ZSTD_e_end : ZSTD_e_flush) != 0)
+			;
+	}
+	ZSTD_freeCCtx(z);
+	b.n = to.pos;
+	return b;
+}
+
 static inline struct blob lzma_run_all(lzma_stream *z, const struct blob *in)
 {
 	size_t room = in->n * 2 + 4096;

@@ -175,6 +175,19 @@ Test(initrd, zstd_is_walked_not_decompressed)
 	cr_assert_lt(r.total, b.n / 8, "%lu of %zu bytes were read", r.total, b.n);
 }
 
+Test(initrd, zstd_headers_across_the_borders_of_what_is_read)
+{
+	struct blob plain = cpio_archive(FILE_BYTES);
+
+	for (size_t step = 97; step < 104; step++) {
+		struct blob b = zstd_in_steps(&plain, step);
+
+		good("zstd of small blocks", &b);
+		b.n--;
+		bad("zstd of small blocks, less its last byte", &b, "truncated");
+	}
+}
+
 Test(initrd, zstd_of_small_things)
 {
 	/* One segment with a content size of one byte, and a frame with runs. */
@@ -202,6 +215,26 @@ Test(initrd, xz)
 		b = xz_of(&plain, checks[i], FILE_BYTES / 3 + 100, i == 2);
 		format("xz of several blocks", &b, true);
 	}
+}
+
+Test(initrd, xz_of_every_padding)
+{
+	for (size_t bytes = 1000; bytes < 1040; bytes++) {
+		struct blob plain = cpio_archive(bytes),
+			    b = xz_of(&plain, LZMA_CHECK_CRC32, 0, false);
+
+		good("xz", &b);
+	}
+}
+
+Test(initrd, xz_with_the_end_of_another)
+{
+	struct blob plain = cpio_archive(FILE_BYTES), b = xz_of(&plain, LZMA_CHECK_CRC32, 0, false);
+	struct blob other = xz_of(&plain, LZMA_CHECK_CRC32, 20000, false);
+
+	/* Its sum is right, but it belongs to a longer index. */
+	memcpy(b.bytes + b.n - 12, other.bytes + other.n - 12, 12);
+	bad("xz", &b, "end does not agree");
 }
 
 Test(initrd, xz_damage)
