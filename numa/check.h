@@ -17,7 +17,6 @@
  * Says what failed and aborts. Lives in numa/host: deciders only declare it.
  * (The attribute is for cppcheck 2.10, which doesn't know _Noreturn.)
  */
-_Noreturn void check_failed(const char *cond, const char *file, int line)
-	__attribute__((noreturn));
+_Noreturn void check_failed(const char *cond, const char *file, int line) __attribute__((noreturn));
 
 #endif
