@@ -51,7 +51,8 @@ struct membership *member_start(void *memory, const struct member_cfg *cfg, uint
 	m->offer = m->view + n;
 	m->peers = (struct peer *)(void *)(m->offer + n);
 	m->scratch = (uint8_t *)(m->peers + n);
-	m->now_ns = m->ticked_ns = m->beat_ns = m->retry_ns = now_ns;
+	m->now_ns = m->ticked_ns = m->beat_ns = now_ns;
+	m->retry_ns = UINT64_MAX;
 	m->retry_step_ns = cfg->retry_ns;
 	m->known[cfg->self] = member_own_word(m);
 	for (uint16_t c = 0; c < n; c++)
@@ -95,7 +96,9 @@ void member_tick(struct membership *m, uint64_t now_ns)
 		member_accuse_tick(m);
 		member_consider(m);
 	}
-	if (now_ns >= m->retry_ns && member_unsettled(m)) {
+	if (!member_unsettled(m)) {
+		m->retry_ns = UINT64_MAX;
+	} else if (now_ns >= m->retry_ns) {
 		m->retry_ns = now_ns + m->retry_step_ns;
 		if (m->retry_step_ns < m->cfg.heartbeat_ns)
 			m->retry_step_ns *= 2;
@@ -107,7 +110,7 @@ uint64_t member_due(const struct membership *m)
 {
 	if (m->stopped)
 		return UINT64_MAX;
-	return member_unsettled(m) && m->retry_ns < m->beat_ns ? m->retry_ns : m->beat_ns;
+	return m->retry_ns < m->beat_ns ? m->retry_ns : m->beat_ns;
 }
 
 /*
@@ -254,7 +257,8 @@ void member_live(const struct membership *m, struct cellset *live)
 
 bool member_suspended(const struct membership *m)
 {
-	return m->epoch == 0 || m->step != STEP_RESUMED || m->promised != m->epoch;
+	return m->epoch == 0 || m->step != STEP_RESUMED || m->promised != m->epoch ||
+	       member_cut_off(m);
 }
 
 const char *member_recv_name(enum member_recv how)

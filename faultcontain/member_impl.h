@@ -172,6 +172,8 @@ void member_recv_accuse(struct membership *m, uint16_t from, const struct member
 void member_recv_witness(struct membership *m, uint16_t from, const struct member_msg *msg);
 /* May `offer` be committed, given the view before it? */
 bool member_quorum(const struct membership *m);
+/* Does this cell hear too few of its view to be sure that the others go on with it? */
+bool member_cut_off(const struct membership *m);
 /* The cells that this one watches and does not hear. */
 void member_testimony(const struct membership *m, struct cellset *silent);
 

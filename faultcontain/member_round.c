@@ -160,7 +160,7 @@ void member_consider(struct membership *m)
 	}
 	if (!needs_round(m))
 		return;
-	if (m->retry_ns <= m->now_ns)
+	if (m->retry_ns == UINT64_MAX)
 		member_arm_retry(m);
 	if (led_by_other(m)) {
 		to = ballot_cell(m->promised);

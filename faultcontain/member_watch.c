@@ -91,7 +91,7 @@ static bool beats_to(const struct membership *m, uint16_t cell)
 
 	if (cell == m->cfg.self || word_dead(m->known[cell]))
 		return false;
-	if (n <= MEMBER_MESH_MAX || (peer_has(p, PEER_HEARD) && !member_silent(m, cell)))
+	if (n <= MEMBER_MESH_MAX || (peer_has(p, PEER_WATCHES) && !member_silent(m, cell)))
 		return true;
 	if (m->epoch)
 		return cellset_has(&m->watched, cell);
@@ -215,8 +215,12 @@ void member_watch_one(struct membership *m, uint16_t cell)
 			ask(m, cell);
 		break;
 	case WATCH_ASKED:
-		if (m->now_ns - p->asked_ns >= m->cfg.evidence_ns)
-			watch_is(m, cell, WATCH_OK); /* asked again at the next beat */
+		if (m->now_ns - p->asked_ns < m->cfg.evidence_ns)
+			break;
+		if (member_in_charge(m, cell))
+			ask(m, cell);
+		else
+			watch_is(m, cell, WATCH_OK);
 		break;
 	case WATCH_ACCUSED:
 		break;
@@ -304,12 +308,12 @@ void member_evidence(struct membership *m, uint64_t now_ns, uint16_t cell, uint6
 		monitor_failed(m, cell, kind);
 		break;
 	case MEMBER_EVIDENCE_NO_CPU:
-		if (p->watch != WATCH_ASKED && !member_silent(m, cell))
-			break;
-		if (m->cfg.evidence_mode == MEMBER_SEPARATE_KERNELS)
-			member_accuse(m, cell);
-		else
+		if (m->cfg.evidence_mode == MEMBER_SEPARATE_KERNELS) {
+			if (member_silent(m, cell))
+				member_accuse(m, cell);
+		} else if (p->watch == WATCH_ASKED || member_silent(m, cell)) {
 			member_condemn(m, cell, kind);
+		}
 		break;
 	case MEMBER_EVIDENCE_HARDWARE:
 		peer_set(p, PEER_PROVEN);

@@ -49,6 +49,26 @@ bool member_quorum(const struct membership *m)
 	return lost == 0 || majority(kept, of, with_lowest);
 }
 
+bool member_cut_off(const struct membership *m)
+{
+	unsigned of = 0, heard = 0;
+	bool with_lowest = false;
+	uint16_t lowest = lowest_live(m);
+
+	if (m->cfg.evidence_mode == MEMBER_ONE_KERNEL || !m->epoch)
+		return false;
+	for (uint16_t c = 0; c < m->cfg.cell_count; c++) {
+		if (!word_live(m->view[c]) || peer_has(&m->peers[c], PEER_PROVEN))
+			continue;
+		of++;
+		if (c != m->cfg.self && member_silent(m, c))
+			continue;
+		heard++;
+		with_lowest |= c == lowest;
+	}
+	return !majority(heard, of, with_lowest);
+}
+
 static void judge(struct membership *m, uint16_t cell)
 {
 	struct peer *p = &m->peers[cell];

@@ -48,6 +48,7 @@ struct world_cell {
 	struct membership *m;
 	unsigned restarts; /* monitors started by peers */
 	uint64_t last_epoch;
+	uint64_t due_ns; /* of its next tick, while it acts */
 };
 
 struct world_guest {
@@ -74,7 +75,7 @@ struct world {
 	} agreed[WORLD_EPOCHS];
 	size_t agreed_count;
 	unsigned gathers, sends, stops, fences, rounds;
-	bool trace;
+	bool fence_fails, trace;
 	uint32_t mutes; /* bit op - MEMBER_OP_HEARTBEAT: such messages get lost */
 };
 
@@ -208,14 +209,21 @@ static inline void world_init_system(struct world *w)
 	}
 }
 
-static inline void world_init(struct world *w, uint16_t n, uint64_t seed)
+static inline void world_init_as(
+	struct world *w, uint16_t n, uint64_t seed, enum member_evidence_mode mode)
 {
 	memset(w, 0, sizeof(*w));
 	w->n = n;
+	w->mode = mode;
 	w->seed = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
 	w->now_ns = 5 * MS;
 	for (uint16_t c = 0; c < n; c++)
 		world_start_monitor(w, c, 1, 1);
+}
+
+static inline void world_init(struct world *w, uint16_t n, uint64_t seed)
+{
+	world_init_as(w, n, seed, MEMBER_ONE_KERNEL);
 }
 
 static inline void world_fini(struct world *w)
@@ -255,7 +263,7 @@ static inline void world_agree(struct world *w, uint16_t c, const struct member_
 
 static inline void world_end(struct world *w, struct world_guest *g, const char *why)
 {
-	bool needed_dead = false;
+	bool needed_dead = w->mode == MEMBER_SEPARATE_KERNELS; /* or cut off */
 
 	for (uint16_t i = 0; i < g->needs.count; i++) {
 		const struct world_cell *cell = &w->cells[g->needs.list[i].cell];
@@ -377,6 +385,8 @@ static inline void world_drain(struct world *w, uint16_t c)
 	if (world_acts(w, c)) {
 		const char *wrong = member_check(w->cells[c].m);
 
+		w->cells[c].due_ns = member_due(w->cells[c].m);
+
 		cr_assert_null(wrong, "cell %u: %s", c, wrong ? wrong : "");
 	}
 }
@@ -468,7 +478,10 @@ static inline bool world_happen(struct world *w, const struct happening_at *h)
 		member_done(cell->m, w->now_ns, &r);
 		break;
 	case H_FENCE:
-		world_fence(w, h);
+		if (w->fence_fails)
+			r.result = MEMBER_FAILED;
+		else
+			world_fence(w, h);
 		member_done(cell->m, w->now_ns, &r);
 		break;
 	case H_ENDED:
@@ -493,8 +506,8 @@ static inline void world_run(struct world *w, uint64_t ns)
 		uint16_t who = CELLSET_NONE;
 
 		for (uint16_t c = 0; c < w->n; c++)
-			if (world_acts(w, c) && member_due(w->cells[c].m) < due_ns) {
-				due_ns = member_due(w->cells[c].m);
+			if (w->cells[c].due_ns < due_ns && world_acts(w, c)) {
+				due_ns = w->cells[c].due_ns;
 				who = c;
 			}
 		if (w->queued && w->queue[0].due_ns <= due_ns) {

@@ -350,6 +350,7 @@ Test(member, big_machines_watch_through_hubs)
 
 	world_init(&w, 100, 21);
 	world_expect_settled(&w, 2 * SECOND);
+	world_run(&w, SECOND);
 	sends = w.sends;
 	world_run(&w, SECOND);
 	/* 100 beats: each cell to 3 hubs, each hub to 99. */
