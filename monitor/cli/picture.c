@@ -183,6 +183,19 @@ static const struct picture_guest *guest_of(const struct picture *p, uint32_t ce
 	return NULL;
 }
 
+static uint32_t longest_name(const struct picture *p, uint32_t cell)
+{
+	size_t most = 0;
+
+	for (size_t i = 0; i < p->guest_count; i++) {
+		size_t length = strlen(p->guests[i].name);
+
+		if (p->guests[i].cell == cell && length > most)
+			most = length;
+	}
+	return (uint32_t)most;
+}
+
 static uint32_t count_guests(const struct picture *p, uint32_t cell)
 {
 	uint32_t count = 0;
@@ -240,8 +253,14 @@ static void draw_node(struct pen *pen, const struct machine_node *node)
 	pen_text(pen, "%s %s", cpu_set_count(&node->cpus) == 1 ? "CPU" : "CPUs", cpus);
 }
 
+static bool is_dead(const struct picture *p, uint32_t cell)
+{
+	return p->states && strcmp(p->states[cell].state, "dead") == 0;
+}
+
 /* A bar of the node's memory: what guests hold of it, then the rest. */
-static void draw_memory(struct pen *pen, const struct picture *p, const struct machine_node *node)
+static void draw_memory(
+	struct pen *pen, const struct picture *p, uint32_t cell, const struct machine_node *node)
 {
 	uint64_t held = guest_bytes(p, node->os_node), total = node->memory_bytes;
 	uint32_t start = pen->column + 2, used = 0;
@@ -258,9 +277,12 @@ static void draw_memory(struct pen *pen, const struct picture *p, const struct m
 	pen_tint(pen, FAINT);
 	pen_repeat(pen, BAR_FREE, start + BAR_COLUMNS);
 	pen_tint(pen, PLAIN);
-	if (p->states)
-		pen_text(pen, " %s of", size_of(held).text);
-	pen_text(pen, " %s", size_of(total).text);
+	if (is_dead(p, cell))
+		pen_text(pen, " %s, out of use", size_of(total).text);
+	else if (p->states)
+		pen_text(pen, " %s of %s", size_of(held).text, size_of(total).text);
+	else
+		pen_text(pen, " %s", size_of(total).text);
 }
 
 /* " on nodes 0,4" for a guest that does not lie on all nodes of its cell alone. */
@@ -284,7 +306,7 @@ static void draw_guest(struct pen *pen, const struct picture *p, const struct pi
 	struct look look = look_of(g->state);
 	uint32_t start = pen->column;
 	char facts[128], nodes[64];
-	uint32_t room, end = pen->end;
+	uint32_t room, end = pen->end, name_end;
 
 	guest_nodes(p, g, nodes);
 	(void)snprintf(facts, sizeof(facts), " %u vCPU%s, %s%s", g->vcpus, g->vcpus == 1 ? "" : "s",
@@ -298,7 +320,9 @@ static void draw_guest(struct pen *pen, const struct picture *p, const struct pi
 	room = (uint32_t)strlen(facts) + 1;
 	if (end - pen->column > room + 8)
 		pen->end = end - room;
+	name_end = pen->column + 1 + longest_name(p, g->cell);
 	pen_text(pen, " %s", g->name);
+	pen_blanks(pen, name_end);
 	pen->end = end;
 	pen_text(pen, "%s", facts);
 }
@@ -313,7 +337,7 @@ static void draw_inside(struct pen *pen, const struct picture *p, uint32_t cell,
 	if (line < 2 * plan->node_count && line % 2 == 0)
 		draw_node(pen, &p->machine->nodes[plan->nodes[line / 2]]);
 	else if (line < 2 * plan->node_count)
-		draw_memory(pen, p, &p->machine->nodes[plan->nodes[line / 2]]);
+		draw_memory(pen, p, cell, &p->machine->nodes[plan->nodes[line / 2]]);
 	else if (guests == 0)
 		pen_text(pen, "no guests");
 	else if (which + 1 == GUESTS_SHOWN_MAX && guests > GUESTS_SHOWN_MAX)
