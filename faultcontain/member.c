@@ -127,8 +127,10 @@ static enum member_recv admit(
 
 	if (msg->op == MEMBER_OP_HEARTBEAT && msg->born > life)
 		return MEMBER_RECV_BAD_VALUE;
-	if (life < word_life(word) || (word_dead(word) && !introduces) ||
-		(p->watch == WATCH_RESTARTING && life < p->claimed)) {
+	/* It is about to be killed, to make room for its successor. */
+	if (p->watch == WATCH_RESTARTING && life < p->claimed)
+		return MEMBER_RECV_STALE;
+	if (life < word_life(word) || (word_dead(word) && !introduces)) {
 		if (msg->op == MEMBER_OP_HEARTBEAT)
 			member_post(m, from, MEMBER_OP_STALE);
 		return MEMBER_RECV_STALE;

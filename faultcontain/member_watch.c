@@ -103,7 +103,7 @@ void member_beat(struct membership *m)
 	for (uint16_t c = 0; c < m->cfg.cell_count; c++)
 		if (beats_to(m, c))
 			member_post(m, c, MEMBER_OP_HEARTBEAT);
-	m->rotor = (uint16_t)((m->rotor + KNOCKS) % m->cfg.cell_count);
+	m->rotor = (uint16_t)(m->rotor + KNOCKS < m->cfg.cell_count ? m->rotor + KNOCKS : 0);
 }
 
 bool member_wants(const struct membership *m, uint16_t cell)

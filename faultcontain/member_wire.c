@@ -72,7 +72,7 @@ static uint64_t get64(const uint8_t *in)
 
 uint64_t member_msg_word(const struct member_msg *msg, uint16_t cell)
 {
-	return get64((const uint8_t *)msg->words + 8u * cell);
+	return get64((const uint8_t *)msg->words + (size_t)8 * cell);
 }
 
 size_t member_body_max(uint16_t cell_count)
@@ -83,7 +83,7 @@ size_t member_body_max(uint16_t cell_count)
 static size_t put_table(uint8_t *out, const uint64_t *table, uint16_t cells)
 {
 	for (uint16_t c = 0; c < cells; c++)
-		put64(out + 8u * c, table[c]);
+		put64(out + (size_t)8 * c, table[c]);
 	return 8u * (size_t)cells;
 }
 
@@ -160,7 +160,7 @@ static bool ballot_valid(uint64_t ballot, uint16_t cells)
 static bool read_set(struct cellset *set, const uint8_t *in, uint16_t cells)
 {
 	for (uint32_t i = 0; i < set_words(cells); i++)
-		set->words[i] = get64(in + 8u * i);
+		set->words[i] = get64(in + (size_t)8 * i);
 	return cellset_next(set, cells) == CELLSET_NONE;
 }
 

@@ -12,7 +12,7 @@ static struct membership *m;
 static uint64_t now;
 static struct member_cfg cfg;
 
-/* What was taken out since the last call of take(). */
+/* What was taken out since the last forget(). */
 static struct {
 	unsigned kinds[MEMBER_ACTION_COUNT], ops[16], events[MEMBER_EVENT_COUNT];
 	struct member_action last[MEMBER_ACTION_COUNT];
@@ -21,11 +21,11 @@ static struct {
 	uint16_t to[16];
 } seen;
 
-static void take(void)
+/* Takes out what is to be done and adds it to what has been seen. */
+static void drain(void)
 {
 	struct member_action a;
 
-	memset(&seen, 0, sizeof(seen));
 	while (member_next(m, &a)) {
 		seen.kinds[a.kind]++;
 		seen.last[a.kind] = a;
@@ -43,6 +43,18 @@ static void take(void)
 		}
 	}
 	cr_assert_null(member_check(m), "%s", member_check(m));
+}
+
+static void forget(void)
+{
+	memset(&seen, 0, sizeof(seen));
+}
+
+/* Only what is to be done now. */
+static void take(void)
+{
+	forget();
+	drain();
 }
 
 #define SAID(op) (seen.said[MEMBER_OP_##op - MEMBER_OP_HEARTBEAT])
@@ -86,6 +98,7 @@ static void pass(uint64_t ns, const uint16_t *speaking)
 		for (const uint16_t *c = speaking; c && *c != CELLSET_NONE; c++)
 			beat(*c, member_incarnation(m, *c), member_epoch(m));
 		member_tick(m, now);
+		drain();
 	}
 }
 
@@ -326,8 +339,8 @@ Test(member_rules, silence_alone_kills_nobody)
 	 */
 	start(0, CELLS, MEMBER_ONE_KERNEL);
 	join(1);
+	forget();
 	pass(80 * MS, others);
-	take();
 	cr_assert_eq(seen.events[MEMBER_EVENT_SUSPECT], 1);
 	cr_assert_geq(seen.kinds[MEMBER_GATHER], 1);
 	cr_assert_eq(seen.last[MEMBER_GATHER].cell, 3);
@@ -335,8 +348,8 @@ Test(member_rules, silence_alone_kills_nobody)
 	cr_assert_eq(member_state(m, 3), MEMBER_SUSPECT);
 	for (int i = 0; i < 50; i++) {
 		member_evidence(m, now, 3, 5, MEMBER_EVIDENCE_NONE);
+		forget();
 		pass(100 * MS, others);
-		take();
 		cr_assert_geq(seen.kinds[MEMBER_GATHER], 1);
 		cr_assert_eq(SENDS(PROPOSE), 0);
 		cr_assert_eq(seen.kinds[MEMBER_RESTART], 0);
@@ -359,8 +372,8 @@ Test(member_rules, proof_is_what_starts_a_round)
 
 	start(0, CELLS, MEMBER_ONE_KERNEL);
 	join(1);
+	forget();
 	pass(80 * MS, others);
-	take();
 	member_evidence(m, now, 3, 4, MEMBER_EVIDENCE_NO_CPU);
 	take();
 	cr_assert_eq(SENDS(PROPOSE), 0, "about an earlier life");
@@ -379,12 +392,12 @@ Test(member_rules, who_is_not_in_charge_leaves_it_to_who_is)
 	/* 2 and 0 and 3 are silent to 2's eyes but 1 speaks: 1 acts, not 2. */
 	start(2, CELLS, MEMBER_ONE_KERNEL);
 	join(0);
+	forget();
 	pass(200 * MS, lower_speaks);
-	take();
 	cr_assert_eq(seen.kinds[MEMBER_GATHER], 0);
 	cr_assert_eq(seen.events[MEMBER_EVENT_SUSPECT], 2);
+	forget();
 	pass(100 * MS, NULL);
-	take();
 	cr_assert_geq(seen.kinds[MEMBER_GATHER], 1, "1 is silent too: now it is this cell");
 }
 
@@ -407,17 +420,17 @@ Test(member_rules, a_monitor_is_restarted_once_and_its_life_claimed)
 	done.incarnation = 8;
 	member_done(m, now, &done);
 	cr_assert_eq(beat(3, 5, 0), MEMBER_RECV_STALE, "the old one is over");
+	forget();
 	pass(40 * MS, others);
-	take();
 	cr_assert_eq(seen.kinds[MEMBER_RESTART], 0);
 	cr_assert_eq(seen.kinds[MEMBER_GATHER], 0);
 	/* It never speaks: looked at again, and the next one is life 9. */
+	forget();
 	pass(SECOND_NS, others);
-	take();
 	cr_assert_eq(seen.last[MEMBER_GATHER].incarnation, 8);
 	member_evidence(m, now, 3, 8, MEMBER_EVIDENCE_PROCESS_GONE);
+	forget();
 	pass(20 * MS, others);
-	take();
 	cr_assert_eq(seen.last[MEMBER_RESTART].incarnation, 9);
 	cr_assert_eq(beat(3, 9, 0), MEMBER_RECV_OK);
 	take();
@@ -434,8 +447,8 @@ Test(member_rules, restarts_that_do_not_help_become_rare)
 	join(1);
 	for (int i = 0; i < 1000; i++) {
 		member_evidence(m, now, 3, 500, MEMBER_EVIDENCE_PROCESS_GONE);
+		forget();
 		pass(10 * MS, others);
-		take();
 		restarts += seen.kinds[MEMBER_RESTART];
 	}
 	cr_assert_gt(restarts, 5);
@@ -484,4 +497,197 @@ Test(member_rules, told_to_be_dead_it_stops)
 		NULL);
 	take();
 	cr_assert_eq(seen.kinds[MEMBER_STOP_SELF], 1);
+}
+
+Test(member_rules, evidence_is_everyones_but_acting_on_it_is_not)
+{
+	static const uint16_t others[] = { 0, 1, CELLSET_NONE };
+
+	start(2, CELLS, MEMBER_ONE_KERNEL);
+	join(0);
+	member_evidence(m, now, 3, 5, MEMBER_EVIDENCE_PROCESS_GONE);
+	forget();
+	pass(200 * MS, others);
+	cr_assert_eq(seen.kinds[MEMBER_RESTART], 0);
+	cr_assert_eq(seen.kinds[MEMBER_GATHER], 0);
+	/* The lower ones fall silent: now it is up to this cell. */
+	pass(100 * MS, NULL);
+	cr_assert_geq(seen.kinds[MEMBER_RESTART], 1);
+}
+
+Test(member_rules, a_later_life_of_a_dead_boot_is_dead_too)
+{
+	start(0, CELLS, MEMBER_ONE_KERNEL);
+	join(1);
+	member_evidence(m, now, 3, 5, MEMBER_EVIDENCE_HARDWARE);
+	take();
+	cr_assert_eq(beat(3, 6, 0), MEMBER_RECV_STALE, "born 5 like the one that died");
+	take();
+	cr_assert_eq(SENDS(STALE), 1);
+	cr_assert(word_dead(SAID(STALE).ballot));
+	cr_assert_eq(say(3, 6, (struct member_msg){ .op = MEMBER_OP_HEARTBEAT, .born = 6 }, NULL),
+		MEMBER_RECV_OK, "but a fresh start is not");
+	cr_assert_eq(member_born(m, 3), 6);
+}
+
+Test(member_rules, a_view_of_an_earlier_ballot_comes_too_late)
+{
+	uint64_t table[CELLS], epoch;
+
+	start(2, CELLS, MEMBER_ONE_KERNEL);
+	epoch = join(0);
+	for (uint16_t c = 0; c < CELLS; c++)
+		table[c] = word_make(5, 5);
+	say(1, 5, (struct member_msg){ .op = MEMBER_OP_PROPOSE, .ballot = ballot_make(9, 1, 5) },
+		table);
+	cr_assert_eq(say(0, 5,
+			     (struct member_msg){
+				     .op = MEMBER_OP_COMMIT, .ballot = ballot_make(8, 0, 5) },
+			     table),
+		MEMBER_RECV_STALE);
+	cr_assert_eq(member_epoch(m), epoch);
+}
+
+/* 0 has proposed and then nothing more comes of it. */
+static void leave_open(uint16_t self, uint64_t ballot)
+{
+	uint64_t table[CELLS];
+
+	start(self, CELLS, MEMBER_ONE_KERNEL);
+	join(0);
+	for (uint16_t c = 0; c < CELLS; c++)
+		table[c] = word_make(5, 5);
+	say(0, 5, (struct member_msg){ .op = MEMBER_OP_PROPOSE, .ballot = ballot }, table);
+	take();
+}
+
+Test(member_rules, a_coordinator_that_forgot_its_round_is_replaced)
+{
+	static const uint16_t all[] = { 0, 2, 3, CELLSET_NONE };
+	uint64_t ballot = ballot_make(7, 0, 5);
+
+	leave_open(1, ballot);
+	for (int i = 0; i < 40; i++) { /* it beats, and says that it still leads */
+		say(0, 5,
+			(struct member_msg){ .op = MEMBER_OP_HEARTBEAT,
+				.born = 5,
+				.ballot = member_epoch(m),
+				.seen = ballot },
+			NULL);
+		pass(10 * MS, all + 1);
+		cr_assert_eq(SENDS(REPORT) + SENDS(PROPOSE), 0);
+	}
+	pass(100 * MS, all); /* it beats, and says that it leads nothing */
+	cr_assert_geq(SENDS(REPORT), 1);
+}
+
+Test(member_rules, a_coordinator_that_was_restarted_is_replaced_at_once)
+{
+	leave_open(1, ballot_make(7, 0, 5));
+	cr_assert_eq(beat(0, 6, 0), MEMBER_RECV_OK);
+	take();
+	cr_assert_eq(SENDS(PROPOSE), 3);
+}
+
+Test(member_rules, an_answer_with_more_is_no_consent)
+{
+	uint64_t table[CELLS];
+	struct member_msg answer = { .op = MEMBER_OP_ANSWER, .verdict = ANSWER_SAME };
+	uint64_t epoch;
+
+	start(0, CELLS, MEMBER_ONE_KERNEL);
+	epoch = join(1);
+	member_evidence(m, now, 3, 5, MEMBER_EVIDENCE_HARDWARE);
+	take();
+	answer.ballot = answer.seen = SAID(PROPOSE).ballot;
+	cr_assert_eq(say(1, 5, answer, NULL), MEMBER_RECV_OK);
+	for (uint16_t c = 0; c < CELLS; c++)
+		table[c] = word_make(5, 5);
+	table[1] |= WORD_DEAD;
+	answer.verdict = ANSWER_MORE;
+	say(2, 5, answer, table);
+	take();
+	cr_assert_eq(member_epoch(m), epoch, "nothing was agreed");
+	cr_assert_eq(SENDS(COMMIT), 0);
+	cr_assert_eq(SENDS(PROPOSE), 1, "again, to 2 alone");
+	cr_assert_gt(SAID(PROPOSE).ballot, answer.ballot);
+	/* An answer to the earlier ballot does not count for the later. */
+	answer.verdict = ANSWER_SAME;
+	cr_assert_eq(say(2, 5, answer, NULL), MEMBER_RECV_STALE);
+	cr_assert_eq(member_epoch(m), epoch);
+	answer.ballot = answer.seen = SAID(PROPOSE).ballot;
+	cr_assert_eq(say(2, 5, answer, NULL), MEMBER_RECV_OK);
+	take();
+	cr_assert_eq(member_epoch(m), answer.ballot);
+	cr_assert_eq(SENDS(COMMIT), 1);
+	cr_assert_eq(seen.kinds[MEMBER_FENCE], 2);
+}
+
+Test(member_rules, nobody_founds_a_machine_beside_one_that_has_a_view)
+{
+	start(0, 3, MEMBER_ONE_KERNEL);
+	beat(1, 5, 0);
+	take();
+	cr_assert_eq(SENDS(PROPOSE), 0, "2 is not accounted for");
+	beat(2, 5, ballot_make(3, 2, 5));
+	pass(20 * MS, NULL);
+	cr_assert_eq(SENDS(PROPOSE), 0, "2 has a view: it will let this cell in");
+	start(0, 3, MEMBER_ONE_KERNEL);
+	beat(1, 5, 0);
+	beat(2, 5, 0);
+	take();
+	cr_assert_eq(SENDS(PROPOSE), 2);
+}
+
+Test(member_rules, a_cell_that_came_back_unseen_has_died)
+{
+	uint64_t table[CELLS];
+	struct member_msg msg = { .op = MEMBER_OP_COMMIT, .ballot = ballot_make(7, 0, 5) };
+
+	start(2, CELLS, MEMBER_ONE_KERNEL);
+	join(0);
+	for (uint16_t c = 0; c < CELLS; c++)
+		table[c] = word_make(5, 5);
+	table[3] = word_make(8, 8);
+	cr_assert_eq(say(0, 5, msg, table), MEMBER_RECV_OK);
+	take();
+	cr_assert_eq(seen.kinds[MEMBER_CELL_DEAD], 1);
+	cr_assert_eq(seen.kinds[MEMBER_FENCE], 1);
+	cr_assert_eq(seen.last[MEMBER_FENCE].incarnation, 7, "all lives before this one");
+	cr_assert_eq(seen.events[MEMBER_EVENT_JOINED], 1);
+	cr_assert_eq(SENDS(READY), 0);
+}
+
+Test(member_rules, ready_is_said_of_the_view_that_it_holds_for)
+{
+	uint64_t table[CELLS];
+	struct member_msg msg = { .op = MEMBER_OP_COMMIT, .ballot = ballot_make(7, 0, 5) };
+
+	start(2, CELLS, MEMBER_ONE_KERNEL);
+	join(0);
+	for (uint16_t c = 0; c < CELLS; c++)
+		table[c] = word_make(5, 5);
+	say(0, 5, msg, table);
+	/* Before that is taken out, the next view buries a cell. */
+	table[3] |= WORD_DEAD;
+	msg.ballot = ballot_make(8, 0, 5);
+	say(0, 5, msg, table);
+	take();
+	cr_assert_eq(SENDS(READY), 0);
+	cr_assert_eq(seen.kinds[MEMBER_FENCE], 1);
+}
+
+Test(member_rules, the_dead_are_not_written_to)
+{
+	static const uint16_t others[] = { 1, 2, CELLSET_NONE };
+
+	start(0, CELLS, MEMBER_ONE_KERNEL);
+	join(1);
+	pass(20 * MS, others);
+	member_evidence(m, now, 3, 5, MEMBER_EVIDENCE_HARDWARE);
+	member_link(m, now, 3, 5, true);
+	forget();
+	pass(100 * MS, others);
+	for (unsigned i = 0; i < 16; i++)
+		cr_assert(!seen.ops[i] || seen.to[i] != 3, "op %u", i);
 }
