@@ -36,6 +36,7 @@ struct examined {
 	uint64_t probe_deadline_ns;
 	uint32_t probed_life;
 	enum member_evidence evidence; /* why it is dead */
+	uint32_t dead_life;	       /* the highest life that is over with it */
 };
 
 /* A monitor started from here is our child until it ends. */
@@ -231,8 +232,12 @@ static void gather_evidence(struct monitor *m, uint32_t cell, uint32_t life)
 	struct examined *x = &m->recovery->peers[cell];
 	const struct cpu_set *set = &m->plan->cells.cells[cell].cpus;
 	uint32_t cpus[1024];
+	struct life last;
 	size_t count = 0;
 
+	/* Not heard of yet, as when every monitor was started anew: what is on record counts. */
+	if (!life && lives_list(m->dir, cell, &last, 1) == 1)
+		life = (uint32_t)last.incarnation;
 	if (life && monitor_gone(m, cell, life)) {
 		give_evidence(m, cell, life, MEMBER_EVIDENCE_PROCESS_GONE);
 		return;
@@ -413,6 +418,7 @@ static void do_cell_dead(struct monitor *m, const struct member_action *a)
 	if (x->probe)
 		probe_stop(m, x);
 	x->evidence = a->evidence;
+	x->dead_life = a->incarnation;
 	death_text(m, a->cell, text, sizeof(text));
 	fprintf(stderr, "%s\n", text);
 	if (is_recorder(m, a->cell))
@@ -523,7 +529,7 @@ static void perform(struct monitor *m, const struct member_action *a)
 	case MEMBER_ABORT_CALLS:
 		for (uint16_t cell = cellset_next(&a->cells, 0); cell != CELLSET_NONE;
 			cell = cellset_next(&a->cells, cell + 1u))
-			fabric_dead(m->fabric, cell, member_incarnation(m->recovery->ms, cell));
+			fabric_dead(m->fabric, cell, m->recovery->peers[cell].dead_life);
 		break;
 	case MEMBER_DROP_LOANS:
 		break; /* cells don't lend anything to each other yet */
