@@ -430,6 +430,10 @@ Test(virtio_pci, the_configuration_window_reaches_the_bar)
 	window_wr(COMMON(STATUS), 1, 1);
 	cr_assert_eq(driver_status(&m), 1);
 	window_wr(COMMON(STATUS), 0, 1);
+	/* Only as many bytes as the window is long count, whatever else was written. */
+	window_wr(COMMON(Q_SIZE), 32, 2);
+	wr(&m, cfg(&m, m.window_cap + 16), 0xffff0010, 4);
+	cr_assert_eq(rd(&m, COMMON(Q_SIZE), 2), 16);
 	up();
 	window_wr(at0, 0, 2);
 	cr_assert_eq(type_calls.kicks[0], 1);
@@ -455,4 +459,13 @@ Test(virtio_pci, a_window_onto_nothing_does_nothing)
 		(void)rd(&m, cfg(&m, m.window_cap + 16), 4);
 		cr_assert_eq(driver_status(&m), 0, "case %zu", i);
 	}
+}
+
+/* 4.1.4.9.2: the offset has to be a multiple of the length, also where the BAR would not mind. */
+Test(virtio_pci, a_misaligned_window_shows_nothing)
+{
+	wr(&m, cfg(&m, m.window_cap + VIRTIO_PCI_CAP_OFFSET), m.device + 1 - WINDOW, 4);
+	wr(&m, cfg(&m, m.window_cap + VIRTIO_PCI_CAP_LENGTH), 2, 4);
+	cr_assert_eq(try_wr(&m, cfg(&m, m.window_cap + 16), 0x5566, 2), DEV_GUEST_FAULT);
+	cr_assert_eq(rd(&m, cfg(&m, m.window_cap + 16), 2), 0x5566);
 }
