@@ -58,12 +58,11 @@ static void one_cell(const struct machine *m, struct cells *c)
 void cells_default(const struct machine *m, struct cells *c)
 {
 	bool seed[MACHINE_NODES_MAX] = { false };
-	uint32_t cell_of[MACHINE_NODES_MAX];
+	uint32_t cell_of[MACHINE_NODES_MAX] = { 0 };
 
 	CHECK(machine_check(m) == MACHINE_OK);
 	memset(c, 0, sizeof(*c));
 	for (uint32_t n = 0; n < m->node_count; n++) {
-		cell_of[n] = CELL_NONE;
 		if (cpu_set_empty(&m->nodes[n].cpus) || m->nodes[n].memory_bytes == 0)
 			continue;
 		seed[n] = true;
@@ -75,8 +74,11 @@ void cells_default(const struct machine *m, struct cells *c)
 		return;
 	}
 	for (uint32_t n = 0; n < m->node_count; n++) {
-		if (!seed[n])
-			add_node(m, &c->cells[cell_of[nearest_seed(m, seed, n)]], n);
+		uint32_t near = seed[n] ? n : nearest_seed(m, seed, n);
+
+		CHECK(near < m->node_count && seed[near]);
+		if (near != n)
+			add_node(m, &c->cells[cell_of[near]], n);
 	}
 }
 
@@ -101,7 +103,7 @@ static enum cells_fault check_nodes(
 enum cells_fault cells_check(const struct machine *m, const struct cells *c, uint32_t *at)
 {
 	bool seen[MACHINE_NODES_MAX] = { false };
-	uint32_t ignored;
+	uint32_t ignored = 0;
 
 	at = at ? at : &ignored;
 	*at = 0;
@@ -166,7 +168,7 @@ enum cells_fault cells_parse(
 	const struct machine *m, const char *text, struct cells *c, uint32_t *at)
 {
 	const char *p = text;
-	uint32_t ignored, cell = 0;
+	uint32_t ignored = 0, cell = 0;
 
 	at = at ? at : &ignored;
 	*at = 0;

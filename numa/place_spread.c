@@ -215,6 +215,7 @@ static void share_evenly(const struct place_state *s, const uint32_t *nodes, uin
 								      place_free(s, nodes[pick])))
 				pick = i;
 		}
+		CHECK(pick != NODE_NONE);
 		done[pick] = true;
 		most = place_free(s, nodes[pick]) / VNUMA_UNIT_BYTES;
 		give = units / left < most ? units / left : most;

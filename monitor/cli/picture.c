@@ -142,7 +142,7 @@ struct size_text {
 
 static struct size_text size_of(uint64_t bytes)
 {
-	struct size_text t;
+	struct size_text t = { "" };
 
 	words_bytes(bytes, t.text, sizeof(t.text));
 	return t;

@@ -33,6 +33,7 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
+/* argp is used by the only thread. NOLINTBEGIN(concurrency-mt-unsafe) */
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
@@ -66,6 +67,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 	return 0;
 }
+/* NOLINTEND(concurrency-mt-unsafe) */
 
 static const struct argp argp = {
 	.options = options,

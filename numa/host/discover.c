@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "numa/check.h"
+
 /* hwloc leaves memory sizes out unless a synthetic description has them. */
 #define SYNTHETIC_NODE_BYTES (1ull << 30)
 
@@ -43,6 +45,7 @@ static void share_cpus(struct machine *m, hwloc_obj_t *objects)
 							hwloc_bitmap_weight(objects[pick]->cpuset)))
 				pick = n;
 		}
+		CHECK(pick != NODE_NONE);
 		done[pick] = true;
 		add_cpus(objects[pick]->cpuset, &cpus);
 		for (uint32_t cpu = cpu_set_next(&cpus, 0); cpu != CPU_NONE;
@@ -125,7 +128,7 @@ static int read_nodes(
 	hwloc_topology_t topology, enum origin origin, struct machine *m, struct err *e)
 {
 	int count = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_NUMANODE);
-	hwloc_obj_t objects[MACHINE_NODES_MAX];
+	hwloc_obj_t objects[MACHINE_NODES_MAX] = { NULL };
 
 	if (count < 0 || (uint32_t)count > MACHINE_NODES_MAX)
 		return err_set(e, EXIT_INVALID,

@@ -58,7 +58,7 @@ struct size_text {
 
 static struct size_text size_of(uint64_t bytes)
 {
-	struct size_text t;
+	struct size_text t = { "" };
 
 	words_bytes(bytes, t.text, sizeof(t.text));
 	return t;
@@ -66,7 +66,7 @@ static struct size_text size_of(uint64_t bytes)
 
 static struct size_text mib_of(uint64_t bytes)
 {
-	struct size_text t;
+	struct size_text t = { "" };
 
 	(void)snprintf(t.text, sizeof(t.text), "%llu MiB", (unsigned long long)(bytes >> 20));
 	return t;
