@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -119,8 +120,8 @@ def out_machines_are_parsed():
 
 def out_requests_that_are_none_are_ignored_or_refused():
     ident = b"0123456789abcdef"
-    for line in (b"", b"x", b"box1", b"box1 " + ident, b"box1 " + ident[:15] + b" ping", b"box1 " + ident.upper() + b" ping",
-                 b"box1  " + ident + b" ping", b"box1 " + ident + b" p\xc3\xa4ng", b"box12345 " + ident + b" ping",
+    for line in (b"", b"x", b"box1", b"box1 " + ident, b"box1 " + ident[:15] + b" ping",
+                 b"box1 " + ident.upper() + b" ping", b"box1  " + ident + b" ping", b"box1 " + ident + b" p\xc3\xa4ng", b"box12345 " + ident + b" ping",
                  b"alf box1 " + ident + b" ping", b"box1 " + ident + b" " + b"x" * 2000):
         equal(f"{line[:40]!r}", control.parse_request(line), None)
     for line, reason in ((b"box2 " + ident + b" ping", "box1"), (b"box1 " + ident + b" ", "empty"),
@@ -259,8 +260,9 @@ def out_modules_load_after_what_they_need():
 
 # --- outside, QEMU played by a script ---------------------------------------------------------------
 
-def leftovers():
-    return sorted(glob.glob(os.path.join(common.BUILD, "run-*")) + glob.glob(os.path.join(common.BUILD, "kernel-*")))
+def leftovers(pid):
+    """Files that the box of this process id has left behind."""
+    return glob.glob(os.path.join(common.BUILD, f"run-{pid}-*"))
 
 
 def played(script, start_seconds=20.0, limit=None):
@@ -286,18 +288,30 @@ def played(script, start_seconds=20.0, limit=None):
 
 
 def out_a_start_without_life_is_repeated_once_and_told():
-    before = leftovers()
     status, said = played("time.sleep(100)", start_seconds=1)
     equal("exit status", status, 125)
     check("a second time" in said and "no life again" in said and len(said.splitlines()) == 2, said)
-    equal("files left behind", leftovers(), before)
+    equal("files left behind", leftovers(os.getpid()), [])
+
+
+def out_the_folder_of_a_killed_box_is_removed():
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    stale, alive = (os.path.join(common.BUILD, f"run-{pid}-test") for pid in (gone.pid, os.getpid()))
+    for folder in (stale, alive):
+        os.makedirs(folder)
+    life.remove_stale()
+    left = [os.path.exists(folder) for folder in (stale, alive)]
+    shutil.rmtree(alive)
+    equal("folders left", left, [False, True])
 
 
 def out_a_second_start_that_lives_is_fine():
     with tempfile.TemporaryDirectory() as folder:
         status, said = played(f"first = not os.path.exists('{folder}/x')\nopen('{folder}/x', 'w')\n"
                               "time.sleep(100 if first else 0)\n"
-                              "os.write(run, b'a\\0\\0\\0\\0\\0\\0\\0' + b'x\\0\\0\\0\\2\\0\\0\\0' + b'42')\ntime.sleep(100)",
+                              "os.write(run, b'a\\0\\0\\0\\0\\0\\0\\0' + b'x\\0\\0\\0\\2\\0\\0\\0' + b'42')\n"
+                              "time.sleep(100)",
                               start_seconds=2)
     equal(f"exit status ({said})", status, 42)
     check("a second time" in said, said)
@@ -316,6 +330,12 @@ def out_garbage_and_failures_from_inside_are_told():
     status, said = played("os.write(run, b'f\\0\\0\\0\\7\\0\\0\\0' + b'no disk')\ntime.sleep(100)")
     equal("exit status", status, 125)
     check("no disk" in said, said)
+
+
+def out_a_share_that_is_no_folder_is_told():
+    status, _, err = box("--share", "/dev/null/x", "--", "true")
+    equal("exit status", status, 125)
+    check("/dev/null/x" in err and "--share" in err and len(err.splitlines()) == 1, err)
 
 
 def out_no_qemu_is_told():
@@ -340,10 +360,10 @@ def children_of(pid):
 
 
 def out_ctrl_c_ends_a_box_while_it_starts():
-    before = leftovers()
     with subprocess.Popen([BOX, "--", "true"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, text=True) as process:
         until("QEMU to start", lambda: children_of(process.pid))
+        check(leftovers(process.pid), "a box that runs has its folder: this test could not fail")
         machine_pid = children_of(process.pid)[0]
         time.sleep(1)
         process.send_signal(signal.SIGINT)
@@ -351,7 +371,7 @@ def out_ctrl_c_ends_a_box_while_it_starts():
     equal(f"exit status ({err})", process.returncode, 130)
     check("SIGINT" in err and "Traceback" not in err, err)
     check(not os.path.exists(f"/proc/{machine_pid}"), "QEMU lives on")
-    equal("files left behind", leftovers(), before)
+    equal("files left behind", leftovers(process.pid), [])
 
 
 ASYMMETRIC = ["--nodes", "2", "--cpus-per-node", "2,1", "--memory-per-node", "1G,512M,768M", "--memory-only", "1",
@@ -394,19 +414,18 @@ def run_asymmetric(folder):
                 with open(os.path.join(folder, "share", "go"), "w", encoding="ascii") as file:
                     file.write("from outside")
         err = process.stderr.read()
-    return lines, err, process.returncode
+    return lines, err, process.returncode, leftovers(process.pid)
 
 
 def start_once():
     """The one asymmetric box, for all the tests that look at it."""
     if not hasattr(start_once, "seen"):
         with tempfile.TemporaryDirectory() as folder:
-            before = leftovers()
-            lines, err, status = run_asymmetric(folder)
+            lines, err, status, left = run_asymmetric(folder)
             gone = os.path.join(folder, "share", "gone")
             kept = open(gone, encoding="ascii").read() if os.path.exists(gone) else None
             start_once.seen = {"folder": folder, "lines": lines, "err": err, "status": status, "kept": kept,
-                               "files": sorted(os.listdir(folder)), "left": [x for x in leftovers() if x not in before]}
+                               "files": sorted(os.listdir(folder)), "left": left}
     return start_once.seen
 
 
@@ -461,13 +480,11 @@ def out_checks_inside():
 
 
 def out_a_hang_ends_by_its_limit():
-    before = leftovers()
     status, out, err = box("--limit", "25", "--nodes", "1", "--memory-per-node", "1G", "--", "sh", "-c",
                            "echo up; nosuchcommand; trap '' TERM INT; sleep 1000")
     equal(f"exit status ({err})", status, 124)
     equal("output", out, "up\n")
     check("limit of 25 s" in err and "nosuchcommand" in err, err)
-    equal("files left behind", leftovers(), before)
 
 
 # --- inside ---------------------------------------------------------------------------------------

@@ -58,6 +58,8 @@ def package_name():
 
 def fetch():
     """Fetches the kernel's package and unpacks it, without installing it."""
+    for stale in glob.glob(f"{BUILD}/kernel-*"):
+        shutil.rmtree(stale, ignore_errors=True)  # of a box that was killed; we hold the lock
     with tempfile.TemporaryDirectory(prefix="kernel-", dir=BUILD) as work:
         name = package_name()
         say(f"fetching {name} (once; kept in {os.path.relpath(KERNEL, ROOT)})")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """One box's life: start QEMU, pass on what the command writes, end it."""
 import ctypes
+import glob
 import os
 import select
 import shutil
@@ -53,6 +54,14 @@ def parse_exit(data):
     return int(text)
 
 
+def remove_stale():
+    """Removes the folders of boxes that were killed and could not do it themselves."""
+    for path in glob.glob(os.path.join(BUILD, "run-*-*")):
+        pid = os.path.basename(path).split("-")[1]
+        if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 class Signals:
     """Turns signals into bytes that the main loop can wait for."""
 
@@ -87,10 +96,14 @@ class Box:
 
     def run(self):
         """The exit status that `box` ends with."""
-        image, modules = kernel.ensure()
-        os.makedirs(self._share, exist_ok=True)
         signals = Signals()
-        with tempfile.TemporaryDirectory(prefix="run-", dir=BUILD) as folder:
+        image, modules = kernel.ensure()
+        try:
+            os.makedirs(self._share, exist_ok=True)
+        except OSError as error:
+            raise BoxError(f"no shared folder {self._share}: {error.strerror}; name another with --share") from error
+        remove_stale()
+        with tempfile.TemporaryDirectory(prefix=f"run-{os.getpid()}-", dir=BUILD) as folder:
             initramfs = os.path.join(folder, "initramfs")
             settings = {"BOX_SHARE": self._share, "BOX_MODULES": os.path.dirname(modules)}
             kernel.write_initramfs(initramfs, modules, settings, self._spec)

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import signal
 
 from . import kernel, life, machine
 from .common import BUILD, STATUS_BOX, STATUS_USAGE, BoxError, UsageError, say
@@ -127,3 +128,6 @@ def main(arguments):
     except BoxError as error:
         say(str(error))
         return STATUS_BOX
+    except KeyboardInterrupt:
+        say("ended by SIGINT")
+        return 128 + signal.SIGINT
