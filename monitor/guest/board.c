@@ -65,6 +65,10 @@ static void compose(struct board *b)
 	claim(&b->pio, ACPI_PM_BASE, ACPI_PM_BYTES, acpi_pm_bus, &b->pm, &b->pm_lock);
 	pci_segment_init(&b->segment, LAYOUT_ECAM_BUSES);
 	claim(&b->mmio, LAYOUT_ECAM, LAYOUT_ECAM_BYTES, pci_segment_bus, &b->segment, NULL);
+	pci_ports_init(&b->pci_ports, &b->segment);
+	CHECK(!pthread_mutex_init(&b->pci_ports_lock, NULL));
+	claim(&b->pio, PCI_PORTS_FIRST, PCI_PORTS_BYTES, pci_ports_bus, &b->pci_ports,
+		&b->pci_ports_lock);
 	pci_host_init(&b->host, &b->segment, &b->mmio, 0, (uint32_t)LAYOUT_PCI_MMIO,
 		(uint32_t)LAYOUT_PCI_MMIO_BYTES);
 }
@@ -117,6 +121,7 @@ void board_fini(struct board *b)
 	bus_fini(&b->mmio);
 	pthread_mutex_destroy(&b->uart_lock);
 	pthread_mutex_destroy(&b->pm_lock);
+	pthread_mutex_destroy(&b->pci_ports_lock);
 	kvm_routes_fini(&b->routes);
 }
 
@@ -128,6 +133,9 @@ void board_reset(struct board *b)
 	pthread_mutex_lock(&b->pm_lock);
 	acpi_pm_reset(&b->pm);
 	pthread_mutex_unlock(&b->pm_lock);
+	pthread_mutex_lock(&b->pci_ports_lock);
+	pci_ports_reset(&b->pci_ports);
+	pthread_mutex_unlock(&b->pci_ports_lock);
 	for (uint32_t i = 0; i < b->disk_count; i++)
 		virtio_blk_reset(b->disks[i].blk);
 	pci_host_reset(&b->host);

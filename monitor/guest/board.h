@@ -11,6 +11,7 @@
 #include "monitor/device/blk_file.h"
 #include "monitor/device/bus.h"
 #include "monitor/device/pci.h"
+#include "monitor/device/pci_ports.h"
 #include "monitor/device/uart.h"
 #include "monitor/device/virtio_blk.h"
 #include "monitor/err.h"
@@ -50,10 +51,11 @@ struct board {
 	struct views *views; /* borrowed */
 	struct kvm_routes routes;
 	struct bus pio, mmio;
-	pthread_mutex_t uart_lock, pm_lock;
+	pthread_mutex_t uart_lock, pm_lock, pci_ports_lock;
 	struct uart uart;
 	struct acpi_pm pm;
 	struct pci_segment segment;
+	struct pci_ports pci_ports;
 	struct pci_host host;
 	struct board_disk disks[SPEC_DISKS_MAX];
 	uint32_t disk_count;
