@@ -269,7 +269,8 @@ void member_link(
 }
 
 /* Process gone, or alive and hanging: the monitor is replaced. */
-static void monitor_failed(struct membership *m, uint16_t cell, enum member_evidence kind)
+static void monitor_failed(
+	struct membership *m, uint16_t cell, uint32_t life, enum member_evidence kind)
 {
 	struct peer *p = &m->peers[cell];
 	bool hangs = member_silent(m, cell) || peer_has(p, PEER_DEAF);
@@ -279,7 +280,8 @@ static void monitor_failed(struct membership *m, uint16_t cell, enum member_evid
 	else if (p->watch != WATCH_ASKED)
 		return;
 	p->evidence = (uint8_t)kind;
-	if (p->watch == WATCH_RESTARTING)
+	/* While a new monitor is awaited, only its own end is news. */
+	if (p->watch == WATCH_RESTARTING && life < p->claimed)
 		return;
 	watch_is(m, cell, WATCH_OK);
 	/* Merely a link that went down, and the monitor lives: wait for it or for silence. */
@@ -305,7 +307,7 @@ void member_evidence(struct membership *m, uint64_t now_ns, uint16_t cell, uint6
 	switch (kind) {
 	case MEMBER_EVIDENCE_PROCESS_GONE:
 	case MEMBER_EVIDENCE_CPU_ANSWERS:
-		monitor_failed(m, cell, kind);
+		monitor_failed(m, cell, (uint32_t)incarnation, kind);
 		break;
 	case MEMBER_EVIDENCE_NO_CPU:
 		if (m->cfg.evidence_mode == MEMBER_SEPARATE_KERNELS) {

@@ -424,6 +424,9 @@ Test(member_rules, a_monitor_is_restarted_once_and_its_life_claimed)
 	pass(40 * MS, others);
 	cr_assert_eq(seen.kinds[MEMBER_RESTART], 0);
 	cr_assert_eq(seen.kinds[MEMBER_GATHER], 0);
+	member_evidence(m, now, 3, 7, MEMBER_EVIDENCE_PROCESS_GONE);
+	take();
+	cr_assert_eq(seen.kinds[MEMBER_RESTART], 0, "not the life that is awaited");
 	/* It never speaks: looked at again, and the next one is life 9. */
 	forget();
 	pass(SECOND_NS, others);
@@ -436,6 +439,13 @@ Test(member_rules, a_monitor_is_restarted_once_and_its_life_claimed)
 	take();
 	cr_assert_eq(member_incarnation(m, 3), 9);
 	cr_assert_eq(SENDS(PROPOSE), 3, "a new life is agreed on like everything else");
+	/* One that ends before it has spoken is followed by the next without that wait. */
+	member_evidence(m, now, 3, 9, MEMBER_EVIDENCE_PROCESS_GONE);
+	pass(50 * MS, others);
+	cr_assert_eq(seen.last[MEMBER_RESTART].incarnation, 10);
+	member_evidence(m, now, 3, 10, MEMBER_EVIDENCE_PROCESS_GONE);
+	pass(100 * MS, others);
+	cr_assert_eq(seen.last[MEMBER_RESTART].incarnation, 11);
 }
 
 Test(member_rules, restarts_that_do_not_help_become_rare)
