@@ -176,12 +176,7 @@ static int quiet_kernel(struct bystanders *b, const struct cpu_set *others, stru
 
 /* --- address spaces -------------------------------------------------------- */
 
-/*
- * An idle CPU keeps the address space of its last task loaded, and who frees
- * page tables of that one waits for the CPU. So a child runs there last: what stays
- * loaded is the child's, which nobody uses any more.
- */
-static int scrub(const struct cpu_set *dying, struct err *e)
+int bystanders_scrub(const struct cpu_set *dying, struct err *e)
 {
 	uint32_t cpus[CPU_SET_CPUS];
 	size_t count = 0;
@@ -208,7 +203,7 @@ static int scrub(const struct cpu_set *dying, struct err *e)
 	}
 	if (probe_answered(p) != count)
 		rc = err_set(e, EXIT_FAILED,
-			"only %zu of the %zu CPUs answer before the fault; are they online?",
+			"only %zu of the %zu CPUs answer before they are frozen; are they online?",
 			probe_answered(p), count);
 	probe_end(p, &book);
 	(void)probe_reap(&book);
@@ -216,7 +211,7 @@ static int scrub(const struct cpu_set *dying, struct err *e)
 	return rc;
 }
 
-int bystanders_drain_pages(void)
+int bystanders_drain_pages(struct err *e)
 {
 	void *page = &(char){ 0 };
 	int status = 0;
@@ -225,7 +220,10 @@ int bystanders_drain_pages(void)
 	/* Asking to move a page makes the kernel empty those lists of all CPUs, also if the page
 	 * stays where it is. */
 	rc = syscall(SYS_move_pages, 0, 1ul, &page, &(int){ 0 }, &status, 0);
-	return rc < 0 ? -errno : 0;
+	if (rc < 0)
+		return err_set(
+			e, EXIT_ENVIRONMENT, "can't empty the lists of pages: %s", strerror(errno));
+	return 0;
 }
 
 int bystanders_away(struct bystanders *b, const struct cpu_set *dying, const struct cpu_set *others,
@@ -248,7 +246,7 @@ int bystanders_away(struct bystanders *b, const struct cpu_set *dying, const str
 	if (moved)
 		return err_set(e, EXIT_FAILED,
 			"other tasks keep starting on the CPUs of the node; stop them first");
-	return scrub(dying, e);
+	return 0;
 }
 
 void bystanders_back(struct bystanders *b, bool tasks_too)

@@ -6,8 +6,7 @@
  * In one kernel, CPUs that stop take along whatever else depends on them. On
  * separate kernels nothing would; so before the box freezes CPUs, all that is
  * not of the dying cell is moved away: tasks, interrupts, the kernel's own
- * work, and the last traces of other address spaces (a CPU that keeps one
- * loaded while it idles is still asked to flush it).
+ * work, and the last traces of address spaces.
  */
 
 #include <stddef.h>
@@ -44,10 +43,18 @@ int bystanders_away(struct bystanders *b, const struct cpu_set *dying, const str
 void bystanders_back(struct bystanders *b, bool tasks_too);
 
 /*
+ * An idle CPU keeps the address space of its last task loaded, and who changes
+ * that one waits for the CPU. So a child runs last on each: what stays loaded is
+ * the child's, which nobody uses any more. To be called when the members are
+ * stopped, for theirs are changed by poisoning. 0 or -errno with *e filled.
+ */
+int bystanders_scrub(const struct cpu_set *dying, struct err *e);
+
+/*
  * Empties the per-CPU lists of pages that wait to be put on the kernel's LRU
  * lists: who takes a page from there (poisoning does) would wait for the CPU.
- * 0 or -errno.
+ * 0 or -errno with *e filled.
  */
-int bystanders_drain_pages(void);
+int bystanders_drain_pages(struct err *e);
 
 #endif

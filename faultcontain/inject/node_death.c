@@ -361,11 +361,10 @@ static int strike(struct death *d, struct err *e)
 	int rc;
 
 	stop_members(d);
-	rc = bystanders_drain_pages();
-	if (rc)
-		(void)err_set(
-			e, EXIT_ENVIRONMENT, "can't empty the lists of pages: %s", strerror(-rc));
-	else
+	rc = bystanders_scrub(&d->dying, e);
+	if (!rc)
+		rc = bystanders_drain_pages(e);
+	if (!rc)
 		rc = freeze(d, e);
 	if (rc)
 		(void)signal_members(d->what, SIGCONT);

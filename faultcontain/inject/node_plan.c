@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "faultcontain/inject/node_plan.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -148,32 +147,5 @@ int plan_mask_write(const struct cpu_set *s, char *text, size_t bytes)
 			return -ENOSPC;
 		used += (size_t)n;
 	}
-	return 0;
-}
-
-int plan_mask_read(const char *text, struct cpu_set *s)
-{
-	uint32_t word_count = 1, at = 0;
-	struct cpu_set result = { { 0 } };
-
-	for (const char *p = text; *p; p++)
-		word_count += *p == ',';
-	if (word_count > CPU_SET_CPUS / MASK_WORD_BITS)
-		return -EINVAL;
-	for (uint32_t i = word_count; i-- > 0;) {
-		char *end;
-		unsigned long long word;
-
-		if (!isxdigit((unsigned char)text[at]))
-			return -EINVAL;
-		word = strtoull(text + at, &end, 16);
-		if (word > UINT32_MAX || (i ? *end != ',' : *end && *end != '\n'))
-			return -EINVAL;
-		for (uint32_t bit = 0; bit < MASK_WORD_BITS; bit++)
-			if (word >> bit & 1)
-				cpu_set_add(&result, i * MASK_WORD_BITS + bit);
-		at = (uint32_t)(end - text) + 1;
-	}
-	*s = result;
 	return 0;
 }

@@ -67,9 +67,8 @@ void plan_subtract(const struct cpu_set *from, const struct cpu_set *without, st
 
 /*
  * A mask as /proc/irq and sysfs take it: hexadecimal words of 32 bits, highest
- * first, separated by commas; reading accepts what writing makes. 0, -ENOSPC, -EINVAL.
+ * first, separated by commas. 0 or -ENOSPC.
  */
 int plan_mask_write(const struct cpu_set *s, char *text, size_t bytes);
-int plan_mask_read(const char *text, struct cpu_set *s);
 
 #endif
