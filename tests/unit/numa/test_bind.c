@@ -20,7 +20,7 @@
 #include "numa/host/exe_copy.h"
 
 #define PAGE 4096u
-#define PAGES 300u
+#define PAGES 1200u /* more than one question to the kernel holds */
 
 static struct machine this_machine(void)
 {
@@ -91,11 +91,11 @@ Test(bind, pages_lie_where_they_were_bound_and_untouched_ones_count_nowhere)
 	cr_assert_eq(bind_memory(map, PAGES * PAGE, &nodes, false), 0);
 	cr_assert_eq(bind_count_pages(0, map, PAGES * PAGE, counts), 0);
 	cr_assert_eq(all_counts(), 0);
-	for (uint32_t i = 0; i < PAGES; i += 3)
+	for (uint32_t i = PAGES / 2; i < PAGES; i += 3)
 		map[i * PAGE] = 1;
 	cr_assert_eq(bind_count_pages(0, map, PAGES * PAGE, counts), 0);
-	cr_assert_eq(counts[os_node], PAGES / 3);
-	cr_assert_eq(all_counts(), PAGES / 3);
+	cr_assert_eq(counts[os_node], PAGES / 6);
+	cr_assert_eq(all_counts(), PAGES / 6);
 	cr_assert_eq(bind_count_pages(getpid(), map + PAGE, 2 * PAGE, counts), 0);
 	cr_assert_eq(all_counts(), 0, "only the range that was asked about");
 	cr_assert_eq(bind_memory(map, PAGES * PAGE, &nodes, true), 0);

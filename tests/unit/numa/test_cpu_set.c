@@ -90,6 +90,7 @@ Test(cpu_set, next_walks_over_word_borders_and_ends)
 	cr_assert_eq(i, 5);
 	cr_assert_eq(cpu_set_next(&s, 65), 200);
 	cr_assert_eq(cpu_set_next(&s, CPU_SET_CPUS), CPU_NONE);
+	cr_assert_eq(cpu_set_next(&(struct cpu_set){ .words = { 8, 1 } }, 4), 64);
 	cr_assert_eq(cpu_set_count(&s), 5);
 	cr_assert(!cpu_set_has(&s, 4));
 	cr_assert(!cpu_set_has(&s, CPU_SET_CPUS), "beyond the set nothing is in it");

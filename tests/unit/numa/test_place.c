@@ -166,6 +166,21 @@ Test(place, takes_the_lowest_number_of_what_is_alike)
 		"cell 1, node 6: as busy and as free as cell 2, node 8, and the lowest number");
 }
 
+Test(place, takes_the_lowest_node_of_a_cell_whose_nodes_are_alike)
+{
+	struct machine m = machine_plain(4);
+	struct place_request q = want(512 * MIB, 1);
+	struct place_result r;
+	struct world w;
+
+	init_world(&w, &m, "0-3");
+	w.state.node_vcpus[0] = w.state.node_vcpus[3] = 1;
+	r = place(&w, &q);
+	cr_assert_eq(r.spot.node, 1);
+	cr_assert_eq(r.reason, PLACE_LOWEST);
+	cr_assert_eq(r.runner_up.node, 2);
+}
+
 Test(place, prefers_one_node_to_an_idle_cell_where_it_would_be_spread)
 {
 	struct place_request q = want(3 * GIB, 1);
@@ -323,6 +338,9 @@ Test(place, a_wished_memory_only_node_borrows_the_nearest_cpus_of_its_cell)
 	q.vcpus = 41;
 	r = place(&w, &q);
 	cr_assert(cpu_set_has(&r.cpus, 8), "one more than node 6 takes");
+	q.vcpus = 73;
+	r = refused(&w, &q);
+	cr_assert_eq(r.most_vcpus, 72);
 }
 
 Test(place, a_wished_node_with_cpus_never_borrows_others)
@@ -395,6 +413,19 @@ Test(place, a_request_outside_its_bounds_is_refused)
 		q.cell = CELL_NONE;
 		cr_assert_eq(refused(&w, &q).reason, PLACE_BAD_REQUEST, "%zu", i);
 	}
+}
+
+Test(place, a_refusal_names_the_cell_with_the_most_room)
+{
+	struct place_request q = want(40 * GIB, 1);
+	struct world w;
+
+	init_six(&w);
+	w.state.free_bytes[0] = 30 * GIB;
+	assert_words(&w, &q,
+		"no cell has 40 GiB free: the largest, cell 1, has 32 GiB (all live cells "
+		"together: "
+		"61 GiB); give --memory less, or stop a guest");
 }
 
 Test(place, dead_cells_get_nothing_and_are_not_counted)
@@ -587,6 +618,9 @@ Test(place, guests_are_counted_on_the_cpus_of_their_nodes)
 	cr_assert_eq(w.state.node_vcpus[3], 6);
 	place_add_guest(&w.state, nodes, 1, 1);
 	cr_assert_eq(w.state.node_vcpus[3], 7, "a memory-only node: its cell's CPUs");
+	memset(w.state.node_vcpus, 0, sizeof(w.state.node_vcpus));
+	place_add_guest(&w.state, (uint32_t[]){ 1, 3 }, 2, 1);
+	cr_assert_eq(w.state.node_vcpus[3], 1, "a fifth of its CPUs, not a fourth");
 	place_add_guest(&w.state, nodes + 3, 1, 5);
 	place_add_guest(&w.state, nodes, 0, 5);
 	cr_assert_eq(w.state.node_vcpus[4], 0);
