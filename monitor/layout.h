@@ -15,7 +15,9 @@
 /* Usable base memory ends below the EBDA; ACPI tables lie in the BIOS area. */
 #define LAYOUT_BASE_RAM_END 0x9fc00ull
 #define LAYOUT_ACPI 0xe0000ull
-#define LAYOUT_ACPI_BYTES 0x20000ull
+#define LAYOUT_ACPI_BYTES 0x1f000ull
+/* Where a PC's CPU begins after reset, and where Linux jumps to reboot when all else fails. */
+#define LAYOUT_RESET_VECTOR 0xffff0ull
 #define LAYOUT_EXT_RAM 0x100000ull
 
 /* What the boot loader puts into low memory. */

@@ -298,6 +298,24 @@ static int put_acpi(const struct boot_args *a, struct err *e)
 	return rc;
 }
 
+/*
+ * All of our firmware: real-mode code at the reset vector that resets the machine.
+ * With hardware-reduced ACPI Linux doesn't use the reset register by itself: it
+ * asks EFI, and without EFI it jumps there (native_machine_emergency_restart()).
+ */
+static void put_reset_vector(const struct ram_map *m)
+{
+	static const uint8_t code[] = {
+		0xb0, LAYOUT_RESET_VALUE,				/* mov al, imm8 */
+		0xba, LAYOUT_PORT_RESET & 0xff, LAYOUT_PORT_RESET >> 8, /* mov dx, imm16 */
+		0xee,							/* out dx, al */
+		0xf4,							/* hlt */
+		0xeb, 0xfd,						/* jmp to the hlt */
+	};
+
+	ram_put(m, LAYOUT_RESET_VECTOR, code, sizeof(code));
+}
+
 int boot_load(
 	const struct boot_image *i, const struct boot_args *a, struct boot_cpu *cpu, struct err *e)
 {
@@ -319,6 +337,7 @@ int boot_load(
 			i->initrd_bytes, e);
 	if (rc)
 		return rc;
+	put_reset_vector(a->ram);
 	put_page_tables(a->ram);
 	put_params(i, a, &place);
 	ram_put(a->ram, LAYOUT_BOOT_GDT, gdt, sizeof(gdt));
