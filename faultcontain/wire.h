@@ -13,7 +13,7 @@
 #define WIRE_MAGIC 0x4c435643u /* "CVCL" */
 #define WIRE_REV 1u
 #define WIRE_CELLS_MAX 1024u
-#define WIRE_BODY_MAX (256u * 1024u) /* the format's limit; a link's may be lower */
+#define WIRE_BODY_MAX 262144u /* the format's limit; a link's may be lower */
 #define WIRE_PREFIX_BYTES 16u
 
 /* Who owns which operation numbers. 0 is never valid. */

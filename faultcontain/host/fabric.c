@@ -366,7 +366,7 @@ int fabric_open(struct fabric **out, const struct fabric_cfg *cfg, struct err *e
 	int rc = careful_install();
 
 	if (rc)
-		return err_set(e, EXIT_ENVIRONMENT, "SIGBUS handler: %s", strerror(-rc));
+		return err_set(e, EXIT_ENVIRONMENT, "SIGBUS handler: %s", strerrordesc_np(-rc));
 	return fabric_open_over(out, cfg, make_local, &copy, e);
 }
 

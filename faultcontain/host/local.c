@@ -315,7 +315,7 @@ int local_transport_init(struct transport *out, const struct local_cfg *cfg, str
 			cfg->runtime_dir);
 	} else if (rc) {
 		(void)err_set(e, EXIT_ENVIRONMENT, "%s/cell-%u/fabric.sock: %s", cfg->runtime_dir,
-			(unsigned)cfg->self_cell, strerror(-rc));
+			(unsigned)cfg->self_cell, strerrordesc_np(-rc));
 	}
 	if (rc) {
 		local_fini(t);

@@ -44,7 +44,7 @@ close_memfd:
 int local_link_make_ring(struct local *t, uint16_t cell, struct local_offer *offer)
 {
 	struct local_link *link = &t->links[cell];
-	void *map;
+	void *map = NULL;
 	int rc;
 
 	CHECK(!link->map_in && link->bell_in < 0);

@@ -63,11 +63,11 @@ static pid_t start_child(uint32_t cpu, uint16_t index, int pipe_write)
 
 	(void)sigfillset(&all);
 	/* The child must not run the caller's handlers. */
-	(void)sigprocmask(SIG_SETMASK, &all, &before);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	pid = (pid_t)syscall(SYS_clone, 0ul, NULL, NULL, NULL, 0ul);
 	if (pid == 0)
 		child(cpu, index, pipe_write);
-	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return pid;
 }
 

@@ -58,7 +58,7 @@ int proc_self(struct proc_id *id)
 
 int proc_open(const struct proc_id *id)
 {
-	uint64_t start_time;
+	uint64_t start_time = 0;
 	int fd, rc;
 
 	if (id->pid <= 0)

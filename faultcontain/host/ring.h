@@ -21,8 +21,8 @@
 #define RING_REV 1u
 #define RING_HEAD_BYTES 4096u
 #define RING_HEADROOM 256u
-#define RING_DATA_MIN (64u * 1024u)
-#define RING_DATA_MAX (16u * 1024u * 1024u)
+#define RING_DATA_MIN 65536u
+#define RING_DATA_MAX 16777216u
 
 /* The first page; the data area follows. One cache line per writer of fields. */
 struct ring_layout {

@@ -167,7 +167,7 @@ static int quiet_kernel(struct bystanders *b, const struct cpu_set *others, stru
 		/* What this kernel has not needs no quieting. */
 		if (rc && rc != -ENOENT) {
 			(void)err_set(e, EXIT_ENVIRONMENT, "can't write '%s' to %s: %s",
-				wanted[i].text, wanted[i].path, strerror(-rc));
+				wanted[i].text, wanted[i].path, strerrordesc_np(-rc));
 			return rc;
 		}
 	}
@@ -221,8 +221,8 @@ int bystanders_drain_pages(struct err *e)
 	 * stays where it is. */
 	rc = syscall(SYS_move_pages, 0, 1ul, &page, &(int){ 0 }, &status, 0);
 	if (rc < 0)
-		return err_set(
-			e, EXIT_ENVIRONMENT, "can't empty the lists of pages: %s", strerror(errno));
+		return err_set(e, EXIT_ENVIRONMENT, "can't empty the lists of pages: %s",
+			strerrordesc_np(errno));
 	return 0;
 }
 
@@ -239,7 +239,7 @@ int bystanders_away(struct bystanders *b, const struct cpu_set *dying, const str
 		rc = move_all(b, dying, others, members, member_count, &moved);
 		if (rc) {
 			(void)err_set(e, EXIT_ENVIRONMENT, "can't move tasks off the CPUs: %s",
-				strerror(-rc));
+				strerrordesc_np(-rc));
 			return rc;
 		}
 	}

@@ -125,8 +125,8 @@ static int survey(struct death *d, struct err *e)
 	int rc = setting_read_cpus("/sys/devices/system/cpu/online", &online);
 
 	if (rc)
-		return err_set(
-			e, EXIT_ENVIRONMENT, "can't read which CPUs are online: %s", strerror(-rc));
+		return err_set(e, EXIT_ENVIRONMENT, "can't read which CPUs are online: %s",
+			strerrordesc_np(-rc));
 	for (size_t i = 0; i < d->what->node_count; i++) {
 		rc = frames_of_node(d, d->what->nodes[i], e);
 		if (rc)
@@ -135,7 +135,7 @@ static int survey(struct death *d, struct err *e)
 			d->what->nodes[i]);
 		rc = setting_read_cpus(path, &node_cpus);
 		if (rc)
-			return err_set(e, EXIT_ENVIRONMENT, "%s: %s", path, strerror(-rc));
+			return err_set(e, EXIT_ENVIRONMENT, "%s: %s", path, strerrordesc_np(-rc));
 		cpu_set_merge(&d->dying, &node_cpus);
 	}
 	if (cpu_set_has(&d->dying, 0))
@@ -231,7 +231,7 @@ static int start_poisoner(struct death *d, struct err *e)
 		return err_set(e, EXIT_ENVIRONMENT, "out of memory");
 	}
 	if (pipe(ends))
-		return err_set(e, EXIT_ENVIRONMENT, "pipe: %s", strerror(errno));
+		return err_set(e, EXIT_ENVIRONMENT, "pipe: %s", strerrordesc_np(errno));
 	d->poisoner = fork();
 	if (d->poisoner == 0) {
 		(void)close(ends[1]);
@@ -239,7 +239,8 @@ static int start_poisoner(struct death *d, struct err *e)
 	}
 	(void)close(ends[0]);
 	d->go = ends[1];
-	return d->poisoner < 0 ? err_set(e, EXIT_ENVIRONMENT, "fork: %s", strerror(errno)) : 0;
+	return d->poisoner < 0 ? err_set(e, EXIT_ENVIRONMENT, "fork: %s", strerrordesc_np(errno))
+			       : 0;
 }
 
 static bool poisoner_done(struct death *d)
@@ -321,7 +322,8 @@ static void take_offline(struct death *d)
 				pause_ns(50 * MS);
 		}
 		if (rc)
-			say(d->what, "CPU %u could not be taken offline: %s", cpu, strerror(-rc));
+			say(d->what, "CPU %u could not be taken offline: %s", cpu,
+				strerrordesc_np(-rc));
 		else
 			d->report->cpus_offline++;
 	}
@@ -337,8 +339,8 @@ static int prepare(struct death *d, struct err *e)
 		return rc;
 	rc = bind_thread(0, &d->others);
 	if (rc) {
-		(void)err_set(
-			e, EXIT_ENVIRONMENT, "can't move to CPUs that survive: %s", strerror(-rc));
+		(void)err_set(e, EXIT_ENVIRONMENT, "can't move to CPUs that survive: %s",
+			strerrordesc_np(-rc));
 		return rc;
 	}
 	rc = poison_open(&d->poison, e);
@@ -399,7 +401,7 @@ static int kill_on_server(
 	if (!fence.failed)
 		return 0;
 	return err_set(e, EXIT_ENVIRONMENT, "%zu processes of the cell could not be killed: %s",
-		fence.failed, strerror(-fence.first_errno));
+		fence.failed, strerrordesc_np(-fence.first_errno));
 }
 
 int node_death_inject(

@@ -21,7 +21,7 @@ int poison_open(struct poison *p, struct err *e)
 	(void)err_set(e, EXIT_ENVIRONMENT,
 		"can't open /proc/kpageflags and " HARD_OFFLINE
 		": %s; it takes root and a kernel with CONFIG_MEMORY_FAILURE",
-		strerror(errno));
+		strerrordesc_np(errno));
 	poison_close(p);
 	return -EPERM;
 }

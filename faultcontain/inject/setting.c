@@ -47,7 +47,7 @@ int setting_write(const char *path, const char *text)
 
 int setting_read_cpus(const char *path, struct cpu_set *cpus)
 {
-	char text[SETTING_TEXT_BYTES];
+	char text[SETTING_TEXT_BYTES] = "";
 	int rc = setting_read(path, text, sizeof(text));
 
 	memset(cpus, 0, sizeof(*cpus));
