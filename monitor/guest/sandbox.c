@@ -25,6 +25,8 @@ static const int allowed[] = {
 	SCMP_SYS(writev),
 	SCMP_SYS(pread64),
 	SCMP_SYS(pwrite64),
+	SCMP_SYS(preadv),
+	SCMP_SYS(pwritev),
 	SCMP_SYS(preadv2),
 	SCMP_SYS(pwritev2),
 	SCMP_SYS(lseek),
