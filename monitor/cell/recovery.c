@@ -566,7 +566,8 @@ void recovery_turn(struct monitor *m, uint64_t now_ns)
 			probe_look(&r->peers[cell], now_ns);
 	if (r->reap_ns <= now_ns)
 		r->reap_ns = probe_reap(&r->leftovers) ? now_ns + REAP_NS : UINT64_MAX;
-	member_tick(r->ms, now_ns);
+	/* What came before may have told it of a later time already. */
+	member_tick(r->ms, monitor_now_ns());
 	while (member_next(r->ms, &a))
 		if (wanted(m, &a))
 			perform(m, &a);
