@@ -11,7 +11,7 @@
 #define BOX_COLUMNS_MAX 56u
 #define COLUMNS_MAX 200u
 #define GUESTS_SHOWN_MAX 12u
-#define BAR_COLUMNS 16u
+#define BAR_COLUMNS 12u
 
 enum tint { PLAIN, FAINT, GOOD, BAD, WARN };
 

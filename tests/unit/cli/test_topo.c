@@ -73,9 +73,9 @@ Test(picture, of_a_machine_before_its_cells_are_up)
 		"3 nodes, 4 CPUs, 14 GiB of memory; 2 cells, not started: `cellvisor up`\n"
 		"+- cell 0 ----------------------------+ +- cell 1 ----------------------------+\n"
 		"| node 1  CPUs 4-6                    | | node 3  CPU 2                       |\n"
-		"|   ................ 2 GiB            | |   ................ 4 GiB            |\n"
+		"|   ............ 2 GiB                | |   ............ 4 GiB                |\n"
 		"| node 6  no CPUs, memory only        | |                                     |\n"
-		"|   ................ 8 GiB            | |                                     |\n"
+		"|   ............ 8 GiB                | |                                     |\n"
 		"+-------------------------------------+ +-------------------------------------+\n"
 		"distances\n"
 		"   to node    1    3    6\n"
@@ -98,17 +98,18 @@ Test(picture, of_guests_alive_and_lost)
 	struct picture p = { &m, &c, states, guests, 3 };
 
 	cells_default(&m, &c);
+	/* clang-format off: the lines stay whole */
 	assert_same(draw(&p, 100, true, false),
 		"3 nodes, 4 CPUs, 14 GiB of memory; 2 cells\n"
 		"┌─ cell 0 ● alive ─────────────── 9.5 GiB free ─┐ ┌─ cell 1 ✗ dead "
 		"───────────────────────────────┐\n"
 		"│ node 1  CPUs 4-6                              │ │ node 3  CPU 2                 "
 		"                │\n"
-		"│   ████████░░░░░░░░ 1 GiB of 2 GiB             │ │   ░░░░░░░░░░░░░░░░ 4 GiB, out "
-		"of use          │\n"
+		"│   ██████░░░░░░ 1 GiB of 2 GiB                 │ │   ░░░░░░░░░░░░ 4 GiB, out of "
+		"use              │\n"
 		"│ node 6  no CPUs, memory only                  │ │ ✗ lost     birch 1 vCPU, 1 "
 		"GiB                │\n"
-		"│   ████░░░░░░░░░░░░ 2 GiB of 8 GiB             │ │                               "
+		"│   ███░░░░░░░░░ 2 GiB of 8 GiB                 │ │                               "
 		"                │\n"
 		"│ ● running  alder 2 vCPUs, 3 GiB on nodes 1,6  │ │                               "
 		"                │\n"
@@ -121,6 +122,7 @@ Test(picture, of_guests_alive_and_lost)
 		"         1   10   21   17\n"
 		"         3   22   10   38\n"
 		"         6   17   38   10\n");
+	/* clang-format on */
 }
 
 Test(picture, fits_whatever_there_is_to_show)
@@ -165,6 +167,23 @@ Test(picture, fits_whatever_there_is_to_show)
 		cr_assert_not_null(strstr(text, "and 9 more"));
 		free(text);
 	}
+}
+
+Test(picture, sizes_are_not_cut_at_80_columns)
+{
+	struct machine m = machine_of_three();
+	struct cells c;
+	struct picture_cell states[3] = { { "alive", true, 1000 * MIB }, { "alive", true, 0 } };
+	struct picture_guest guests[] = { { "alder", "running", 1, 1, 1001 * MIB, 1, { 3 },
+		{ 0 } } };
+	struct picture p = { &m, &c, states, guests, 1 };
+	char *text;
+
+	m.nodes[1].memory_bytes = 1023 * MIB;
+	cells_default(&m, &c);
+	text = draw(&p, 80, true, false);
+	cr_assert_not_null(strstr(text, "███████████░ 1001 MiB of 1023 MiB │"), "%s", text);
+	free(text);
 }
 
 Test(picture, ascii_without_colour_is_ascii)
