@@ -53,7 +53,8 @@ Test(pci_ports, is_found_by_the_probe_of_linux)
 	out(&m, 0xcfb, 1, 0x01);
 	out(&m, 0xcf8, 4, 0x80000000u);
 	cr_assert_eq(in(&m, 0xcf8, 4), 0x80000000u);
-	cr_assert_eq(in(&m, 0xcfc + 2, 2), m.host.bridge.config[2] | m.host.bridge.config[3] << 8);
+	cr_assert_eq(
+		in(&m, 0xcfc + 2, 2), m.host.bridge.config[2] + 256u * m.host.bridge.config[3]);
 }
 
 Test(pci_ports, reaches_the_function_and_register_addressed)
