@@ -98,25 +98,18 @@ Test(picture, of_guests_alive_and_lost)
 	struct picture p = { &m, &c, states, guests, 3 };
 
 	cells_default(&m, &c);
-	/* clang-format off: the lines stay whole */
+	/* So that the lines stay whole: */
+	/* clang-format off */
 	assert_same(draw(&p, 100, true, false),
 		"3 nodes, 4 CPUs, 14 GiB of memory; 2 cells\n"
-		"┌─ cell 0 ● alive ─────────────── 9.5 GiB free ─┐ ┌─ cell 1 ✗ dead "
-		"───────────────────────────────┐\n"
-		"│ node 1  CPUs 4-6                              │ │ node 3  CPU 2                 "
-		"                │\n"
-		"│   ██████░░░░░░ 1 GiB of 2 GiB                 │ │   ░░░░░░░░░░░░ 4 GiB, out of "
-		"use              │\n"
-		"│ node 6  no CPUs, memory only                  │ │ ✗ lost     birch 1 vCPU, 1 "
-		"GiB                │\n"
-		"│   ███░░░░░░░░░ 2 GiB of 8 GiB                 │ │                               "
-		"                │\n"
-		"│ ● running  alder 2 vCPUs, 3 GiB on nodes 1,6  │ │                               "
-		"                │\n"
-		"│ ○ stopped  elm   1 vCPU, 1 GiB on node 1      │ │                               "
-		"                │\n"
-		"└───────────────────────────────────────────────┘ "
-		"└───────────────────────────────────────────────┘\n"
+		"┌─ cell 0 ● alive ─────────────── 9.5 GiB free ─┐ ┌─ cell 1 ✗ dead ───────────────────────────────┐\n"
+		"│ node 1  CPUs 4-6                              │ │ node 3  CPU 2                                 │\n"
+		"│   ██████░░░░░░ 1 GiB of 2 GiB                 │ │   ░░░░░░░░░░░░ 4 GiB, out of use              │\n"
+		"│ node 6  no CPUs, memory only                  │ │ ✗ lost     birch 1 vCPU, 1 GiB                │\n"
+		"│   ███░░░░░░░░░ 2 GiB of 8 GiB                 │ │                                               │\n"
+		"│ ● running  alder 2 vCPUs, 3 GiB on nodes 1,6  │ │                                               │\n"
+		"│ ○ stopped  elm   1 vCPU, 1 GiB on node 1      │ │                                               │\n"
+		"└───────────────────────────────────────────────┘ └───────────────────────────────────────────────┘\n"
 		"distances\n"
 		"   to node    1    3    6\n"
 		"         1   10   21   17\n"
