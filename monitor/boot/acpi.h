@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /*
- * The guest's ACPI tables (ACPI 6.4): RSDP, XSDT, FADT (hardware-reduced), MADT,
+ * The guest's ACPI tables (of ACPI 6.3): RSDP, XSDT, FADT (hardware-reduced), MADT,
  * MCFG, DSDT and, for a guest with vNUMA, SRAT and SLIT. Pure: a description in,
  * bytes out.
  */

@@ -19,7 +19,7 @@ Name(_CRS, ResourceTemplate() {
 // native hot plug, SHPC hot plug, PME, AER, capability structure.
 Method(_OSC, 4, Serialized) {
 	CreateDWordField(Arg3, 0, STAT)
-	If (LNotEqual(Arg0, ToUUID("33DB4DF5-1FF7-401C-9657-7441C03DD766"))) {
+	If (LNotEqual(Arg0, ToUUID("33DB4D5B-1FF7-401C-9657-7441C03DD766"))) {
 		Or(STAT, 0x04, STAT) // unknown UUID
 		Return(Arg3)
 	}

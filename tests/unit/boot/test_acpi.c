@@ -479,9 +479,12 @@ static void acpiexec(const char *commands, int port, char *text, size_t room)
 
 Test(acpi, the_dsdt_runs)
 {
-	/* The 16 bytes name the interface; then revision, number of words, words. */
+	/*
+	 * The 16 bytes name the interface, 33DB4D5B-1FF7-401C-9657-7441C03DD766 in the PCI
+	 * Firmware Specification and in Linux; then revision, number of words, words.
+	 */
 #define OSC(last, rest)                                                                            \
-	";evaluate \\_SB.PCI0._OSC (F5 4D DB 33 F7 1F 1C 40 96 57 74 41 C0 3D D7 " last ") " rest
+	";evaluate \\_SB.PCI0._OSC (5B 4D DB 33 F7 1F 1C 40 96 57 74 41 C0 3D D7 " last ") " rest
 	static const char commands[] =
 		"evaluate \\_S5" OSC("66", "1 3 (00 00 00 00 00 00 00 00 FF 01 00 00)")
 			OSC("66", "1 3 (00 00 00 00 00 00 00 00 1D 00 00 00)")
