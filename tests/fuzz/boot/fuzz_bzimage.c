@@ -17,7 +17,9 @@ static void accepted_check(const struct bzimage *k, uint64_t file_bytes)
 /* The input is laid over a right header by exclusive or, so that most fields stay right. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct image image;
+	static struct image image; /* right, save during a run */
+	static bool made;
+	uint8_t right[0x100];
 	struct bzimage k;
 	struct boot_place p;
 	struct err e;
@@ -31,8 +33,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(sizes, data, sizeof(sizes));
 	data += sizeof(sizes);
 	size -= sizeof(sizes);
-	image_make(&image);
-	for (size_t i = 0; i < size && i < 0x100; i++)
+	if (!made)
+		image_make(&image);
+	made = true;
+	memcpy(right, image.bytes + 0x1f0, sizeof(right));
+	for (size_t i = 0; i < size && i < sizeof(right); i++)
 		image.bytes[0x1f0 + i] ^= data[i];
 	file_bytes = sizes[0] % (2ull * IMAGE_BYTES);
 	head_bytes = file_bytes < BZIMAGE_HEAD_BYTES ? (size_t)file_bytes : BZIMAGE_HEAD_BYTES;
@@ -40,6 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!head)
 		abort();
 	memcpy(head, image.bytes, head_bytes);
+	memcpy(image.bytes + 0x1f0, right, sizeof(right));
 	if (bzimage_parse(head, head_bytes, file_bytes, "file", &k, &e) != 0) {
 		CHECK(e.code == EXIT_INVALID && e.text[0]);
 		free(head);
