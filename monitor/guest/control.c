@@ -5,6 +5,7 @@
 #include "numa/check.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -207,6 +208,8 @@ int control_init(struct control *c, struct reactor *r, int sock, const char *pat
 		rc = -ENOMEM;
 	if (!rc)
 		rc = reactor_watch(r, &c->timer_watch, c->timer_fd, EPOLLIN, on_timer, c);
+	if (!rc && fcntl(sock, F_SETFL, O_NONBLOCK) < 0)
+		rc = -errno;
 	if (!rc)
 		rc = watch(c, sock);
 	if (!rc)

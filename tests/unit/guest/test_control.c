@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "monitor/guest/control.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* A guest's line with a monitor at its other end. */
+struct line {
+	char path[64];
+	struct reactor reactor;
+	struct control control;
+	int monitor; /* the monitor's end */
+	int listen;
+	int ram;
+	enum guest_order_op orders[8];
+	size_t order_count;
+};
+
+static void on_order(void *ctx, enum guest_order_op op)
+{
+	struct line *l = ctx;
+
+	l->orders[l->order_count++] = op;
+}
+
+static void describe(void *ctx, struct guest_report *r)
+{
+	(void)ctx;
+	r->pid = 77;
+	r->start_time = 78;
+	r->state = REPORT_RUNNING;
+	r->reboots = 3;
+	strcpy(r->cause, "reboot");
+	guest_spec_init(&r->spec);
+	strcpy(r->spec.name, "web");
+	strcpy(r->spec.kernel, "/k");
+	r->spec.memory_bytes = 64 << 20;
+	r->home = (struct guest_home){
+		.cell = 1, .nodes = { 1 }, .node_count = 1, .cpus = { 2 }, .cpu_count = 1
+	};
+}
+
+static void line_init(struct line *l)
+{
+	struct control_env env = { .order = on_order, .describe = describe, .ctx = l };
+	struct err e;
+	int socks[2];
+
+	memset(l, 0, sizeof(*l));
+	l->listen = -1;
+	snprintf(l->path, sizeof(l->path), "/tmp/cv-control-%d.sock", getpid());
+	unlink(l->path);
+	cr_assert_eq(reactor_init(&l->reactor), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, socks), 0);
+	l->monitor = socks[1];
+	fcntl(l->monitor, F_SETFL, O_NONBLOCK);
+	l->ram = env.ram_fd = memfd_create("ram", 0);
+	cr_assert_eq(control_init(&l->control, &l->reactor, socks[0], l->path, &env, &e), 0, "%s",
+		e.text);
+}
+
+static void line_fini(struct line *l)
+{
+	control_fini(&l->control);
+	reactor_fini(&l->reactor);
+	close(l->monitor);
+	close(l->ram);
+	if (l->listen >= 0)
+		close(l->listen);
+	unlink(l->path);
+}
+
+/* Lets the event loop run for events that come within `ms`. */
+static void turn(struct line *l, int ms)
+{
+	struct epoll_event event;
+
+	while (epoll_wait(l->reactor.epoll, &event, 1, ms) == 1) {
+		struct reactor_watch *w = event.data.ptr;
+
+		w->ready(w->ctx, event.events);
+	}
+}
+
+static void send_text(struct line *l, const char *text)
+{
+	cr_assert_eq(send(l->monitor, text, strlen(text), 0), (ssize_t)strlen(text));
+}
+
+/* The next report at the monitor's end; false if there is none. */
+static bool next(struct line *l, struct guest_report *r, int *fd)
+{
+	json_t *value;
+	struct err e;
+
+	if (report_recv(l->monitor, &value, fd) != 1)
+		return false;
+	cr_assert_eq(guest_report_decode(value, r, &e), 0, "%s", e.text);
+	json_decref(value);
+	return true;
+}
+
+static void new_monitor_listens(struct line *l)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	strcpy(address.sun_path, l->path);
+	l->listen = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
+	cr_assert_eq(bind(l->listen, (struct sockaddr *)&address, sizeof(address)), 0);
+	cr_assert_eq(listen(l->listen, 4), 0);
+}
+
+/* Turns the loop until the guest has connected; generous, as it only guards against hanging. */
+static void accept_guest(struct line *l)
+{
+	for (int i = 0; i < 1000; i++) {
+		struct epoll_event event;
+
+		l->monitor = accept4(l->listen, NULL, NULL, SOCK_NONBLOCK);
+		if (l->monitor >= 0)
+			return;
+		if (epoll_wait(l->reactor.epoll, &event, 1, 100) == 1) {
+			struct reactor_watch *w = event.data.ptr;
+
+			w->ready(w->ctx, event.events);
+		}
+	}
+	cr_assert_fail("the guest doesn't look for its new monitor");
+}
+
+Test(control, orders_arrive_and_nonsense_does_not)
+{
+	struct line l;
+
+	line_init(&l);
+	send_text(&l, "{\"op\":\"stop\"}");
+	send_text(&l, "{\"op\":\"dance\"}");
+	send_text(&l, "{\"op\":\"show\"}");
+	turn(&l, 0);
+	cr_assert_eq(l.order_count, 2);
+	cr_assert_eq(l.orders[0], ORDER_STOP);
+	cr_assert_eq(l.orders[1], ORDER_SHOW);
+	line_fini(&l);
+}
+
+Test(control, started_carries_the_memory)
+{
+	struct guest_report r = { .op = REPORT_STARTED, .pid = 1, .start_time = 2 };
+	struct stat a, b;
+	struct line l;
+	int fd;
+
+	line_init(&l);
+	control_started(&l.control, &r);
+	cr_assert(next(&l, &r, &fd));
+	cr_assert_eq(r.op, REPORT_STARTED);
+	cr_assert_geq(fd, 0);
+	fstat(fd, &a);
+	fstat(l.ram, &b);
+	cr_assert_eq(a.st_ino, b.st_ino);
+	line_fini(&l);
+}
+
+Test(control, a_new_monitor_is_found_and_told_everything)
+{
+	struct guest_report r;
+	struct line l;
+	int fd;
+
+	line_init(&l);
+	close(l.monitor);
+	turn(&l, 0);
+	/* nobody listens yet; states meanwhile cost nothing */
+	control_state(&l.control, REPORT_RUNNING, "reboot", 3);
+	turn(&l, 2 * REPORT_RETRY_MS);
+	new_monitor_listens(&l);
+	accept_guest(&l);
+	turn(&l, 0);
+	cr_assert(next(&l, &r, &fd));
+	cr_assert_eq(r.op, REPORT_REGISTER);
+	cr_assert_geq(fd, 0, "the memory is not sent along");
+	cr_assert_eq(r.pid, 77);
+	cr_assert_str_eq(r.spec.name, "web");
+	cr_assert_eq(r.reboots, 3);
+	cr_assert_not(next(&l, &r, &fd), "register says it all");
+	/* the new line is as good as the old one */
+	send_text(&l, "{\"op\":\"kill\"}");
+	turn(&l, 0);
+	cr_assert_eq(l.order_count, 1);
+	control_state(&l.control, REPORT_STOPPED, "killed", 3);
+	cr_assert(next(&l, &r, &fd));
+	cr_assert_eq(r.state, REPORT_STOPPED);
+	/* and can be lost again */
+	close(l.monitor);
+	turn(&l, 0);
+	accept_guest(&l);
+	line_fini(&l);
+}
+
+Test(control, a_monitor_that_does_not_read_gets_the_last_state_later)
+{
+	struct guest_report r;
+	uint64_t last = 0, count = 0;
+	struct line l;
+	int fd;
+
+	line_init(&l);
+	for (uint64_t i = 1; i <= 5000; i++)
+		control_state(&l.control, REPORT_RUNNING, "reboot", i);
+	cr_assert(l.control.state_waits, "the socket can't be filled: this test can't fail");
+	while (next(&l, &r, &fd)) {
+		cr_assert_gt(r.reboots, last);
+		last = r.reboots;
+		count++;
+		turn(&l, 0);
+	}
+	cr_assert_lt(count, 5000);
+	cr_assert_eq(last, 5000);
+	line_fini(&l);
+}
+
+Test(control, last_words_go_out_as_soon_as_there_is_room)
+{
+	struct guest_report r;
+	struct line l;
+	enum report_state last = REPORT_STARTING;
+	int fd;
+
+	line_init(&l);
+	for (uint64_t i = 1; i <= 5000; i++)
+		control_state(&l.control, REPORT_RUNNING, "reboot", i);
+	for (int i = 0; i < 20; i++)
+		cr_assert(next(&l, &r, &fd));
+	control_state(&l.control, REPORT_CRASHED, "why", 7);
+	control_last_words(&l.control, 1000);
+	while (next(&l, &r, &fd))
+		last = r.state;
+	cr_assert_eq(last, REPORT_CRASHED);
+	line_fini(&l);
+}
