@@ -80,16 +80,24 @@ static void line_fini(struct line *l)
 	unlink(l->path);
 }
 
-/* Lets the event loop run for events that come within `ms`. */
-static void turn(struct line *l, int ms)
+/* Handles the next event, if one comes within `ms`. */
+static bool one_event(struct line *l, int ms)
 {
 	struct epoll_event event;
+	struct reactor_watch *w;
 
-	while (epoll_wait(l->reactor.epoll, &event, 1, ms) == 1) {
-		struct reactor_watch *w = event.data.ptr;
+	if (epoll_wait(l->reactor.epoll, &event, 1, ms) != 1)
+		return false;
+	w = event.data.ptr;
+	w->ready(w->ctx, event.events);
+	return true;
+}
 
-		w->ready(w->ctx, event.events);
-	}
+/* Lets the event loop do all that it can do without waiting. */
+static void turn(struct line *l)
+{
+	while (one_event(l, 0))
+		;
 }
 
 static void send_text(struct line *l, const char *text)
@@ -124,16 +132,10 @@ static void new_monitor_listens(struct line *l)
 static void accept_guest(struct line *l)
 {
 	for (int i = 0; i < 1000; i++) {
-		struct epoll_event event;
-
 		l->monitor = accept4(l->listen, NULL, NULL, SOCK_NONBLOCK);
 		if (l->monitor >= 0)
 			return;
-		if (epoll_wait(l->reactor.epoll, &event, 1, 100) == 1) {
-			struct reactor_watch *w = event.data.ptr;
-
-			w->ready(w->ctx, event.events);
-		}
+		one_event(l, 100);
 	}
 	cr_assert_fail("the guest doesn't look for its new monitor");
 }
@@ -146,7 +148,7 @@ Test(control, orders_arrive_and_nonsense_does_not)
 	send_text(&l, "{\"op\":\"stop\"}");
 	send_text(&l, "{\"op\":\"dance\"}");
 	send_text(&l, "{\"op\":\"show\"}");
-	turn(&l, 0);
+	turn(&l);
 	cr_assert_eq(l.order_count, 2);
 	cr_assert_eq(l.orders[0], ORDER_STOP);
 	cr_assert_eq(l.orders[1], ORDER_SHOW);
@@ -179,13 +181,13 @@ Test(control, a_new_monitor_is_found_and_told_everything)
 
 	line_init(&l);
 	close(l.monitor);
-	turn(&l, 0);
+	turn(&l);
 	/* nobody listens yet; states meanwhile cost nothing */
 	control_state(&l.control, REPORT_RUNNING, "reboot", 3);
-	turn(&l, 2 * REPORT_RETRY_MS);
+	cr_assert(one_event(&l, 60000), "it doesn't look for a new monitor");
 	new_monitor_listens(&l);
 	accept_guest(&l);
-	turn(&l, 0);
+	turn(&l);
 	cr_assert(next(&l, &r, &fd));
 	cr_assert_eq(r.op, REPORT_REGISTER);
 	cr_assert_geq(fd, 0, "the memory is not sent along");
@@ -195,14 +197,14 @@ Test(control, a_new_monitor_is_found_and_told_everything)
 	cr_assert_not(next(&l, &r, &fd), "register says it all");
 	/* the new line is as good as the old one */
 	send_text(&l, "{\"op\":\"kill\"}");
-	turn(&l, 0);
+	turn(&l);
 	cr_assert_eq(l.order_count, 1);
 	control_state(&l.control, REPORT_STOPPED, "killed", 3);
 	cr_assert(next(&l, &r, &fd));
 	cr_assert_eq(r.state, REPORT_STOPPED);
 	/* and can be lost again */
 	close(l.monitor);
-	turn(&l, 0);
+	turn(&l);
 	accept_guest(&l);
 	line_fini(&l);
 }
@@ -222,7 +224,7 @@ Test(control, a_monitor_that_does_not_read_gets_the_last_state_later)
 		cr_assert_gt(r.reboots, last);
 		last = r.reboots;
 		count++;
-		turn(&l, 0);
+		turn(&l);
 	}
 	cr_assert_lt(count, 5000);
 	cr_assert_eq(last, 5000);
