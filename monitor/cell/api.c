@@ -43,7 +43,8 @@ const struct guest *api_find_guest(const struct monitor *m, const char *name)
 		const struct guest_book *book = monitor_book(m, cell);
 		const struct guest *g = guest_book_find(book, name);
 
-		if (g && (!best || (guest_ended(best) && (!guest_ended(g) || g->ended > best->ended))))
+		if (g && (!best || (guest_ended(best) &&
+					   (!guest_ended(g) || g->ended > best->ended))))
 			best = g;
 	}
 	return best;
@@ -90,8 +91,7 @@ static void show_second_hand(struct op *op)
 }
 
 /* Of several cells that know the name, one where the guest lives has precedence. */
-static void show_done(
-	struct monitor *m, void *ctx, const struct gather_reply replies[CELLS_MAX])
+static void show_done(struct monitor *m, void *ctx, const struct gather_reply replies[CELLS_MAX])
 {
 	struct op *op = ctx;
 	json_t *best = NULL;
@@ -137,8 +137,7 @@ static void api_show(struct op *op)
 }
 
 /* stop and kill: one cell was asked, or all when nobody knew where the guest is. */
-static void end_done(
-	struct monitor *m, void *ctx, const struct gather_reply replies[CELLS_MAX])
+static void end_done(struct monitor *m, void *ctx, const struct gather_reply replies[CELLS_MAX])
 {
 	struct op *op = ctx;
 	struct err e, worst = { .code = EXIT_OK };
@@ -161,7 +160,8 @@ static void end_done(
 		op_refuse(op, &worst);
 	} else if (silent) {
 		err_set(&e, EXIT_NO_ANSWER,
-			"the cell of guest '%s' did not answer; look with `cellvisor ls`", op->r.name);
+			"the cell of guest '%s' did not answer; look with `cellvisor ls`",
+			op->r.name);
 		op_refuse(op, &e);
 	} else {
 		no_such_guest(op);
@@ -185,7 +185,8 @@ static void api_end(struct op *op)
 	}
 	if (g && !askable(m, g->home)) {
 		err_set(&e, EXIT_NO_ANSWER,
-			"the monitor of cell %u, where guest '%s' runs, can't be asked now; try again",
+			"the monitor of cell %u, where guest '%s' runs, can't be asked now; try "
+			"again",
 			g->home, g->name);
 		op_refuse(op, &e);
 		return;
@@ -202,7 +203,8 @@ static void api_end(struct op *op)
 	} else {
 		request = json_pack("{s:s, s:s}", "op", "cell-kill", "name", op->r.name);
 	}
-	gather_start(m, request, cells, monitor_now_ns() + patience_ns + API_GRACE_NS, end_done, op);
+	gather_start(
+		m, request, cells, monitor_now_ns() + patience_ns + API_GRACE_NS, end_done, op);
 }
 
 void api_line(void *ctx, struct server_conn who, const char *line, size_t bytes)
@@ -220,10 +222,9 @@ void api_line(void *ctx, struct server_conn who, const char *line, size_t bytes)
 	}
 	switch (op->r.op) {
 	case REQUEST_PING:
-		op_reply(op,
-			json_pack("{s:b, s:I, s:I, s:I}", "ok", 1, "cell", (json_int_t)m->self,
-				"incarnation", (json_int_t)m->incarnation, "live",
-				(json_int_t)recovery_live_count(m)));
+		op_reply(op, json_pack("{s:b, s:I, s:I, s:I}", "ok", 1, "cell", (json_int_t)m->self,
+				     "incarnation", (json_int_t)m->incarnation, "live",
+				     (json_int_t)recovery_live_count(m)));
 		break;
 	case REQUEST_LS:
 		api_ls(op);

@@ -15,7 +15,8 @@ static json_t *cell_cpus(const struct monitor *m, uint32_t cell)
 	const struct cpu_set *cpus = &m->plan->cells.cells[cell].cpus;
 	json_t *list = json_array();
 
-	for (uint32_t cpu = cpu_set_next(cpus, 0); cpu != CPU_NONE; cpu = cpu_set_next(cpus, cpu + 1))
+	for (uint32_t cpu = cpu_set_next(cpus, 0); cpu != CPU_NONE;
+		cpu = cpu_set_next(cpus, cpu + 1))
 		json_array_append_new(list, json_integer(cpu));
 	return list;
 }
@@ -45,8 +46,11 @@ static bool has_guest(const json_t *rows, const char *name)
 	size_t i;
 	json_t *row;
 
-	json_array_foreach(rows, i, row) if (!strcmp(
-		name, json_string_value(json_object_get(row, "name")))) return true;
+	json_array_foreach(rows, i, row)
+	{
+		if (!strcmp(name, json_string_value(json_object_get(row, "name"))))
+			return true;
+	}
 	return false;
 }
 
@@ -100,9 +104,8 @@ static void ls_done(struct monitor *m, void *ctx, const struct gather_reply repl
 		if (!reply && monitor_cell_state(m, cell) != CELL_DEAD)
 			json_array_append_new(unanswered, json_integer(cell));
 	}
-	op_reply(op,
-		json_pack("{s:b, s:o, s:o, s:o}", "ok", 1, "cells", cells, "guests", guests,
-			"unanswered", unanswered));
+	op_reply(op, json_pack("{s:b, s:o, s:o, s:o}", "ok", 1, "cells", cells, "guests", guests,
+			     "unanswered", unanswered));
 }
 
 void api_ls(struct op *op)
@@ -167,9 +170,8 @@ static void events_finish(struct event_op *eo)
 		if (!eo->answered[cell])
 			json_array_append_new(unanswered, json_integer(cell));
 	events_sort(eo->events);
-	op_reply(eo->op,
-		json_pack("{s:b, s:o, s:o}", "ok", 1, "events", eo->events, "unanswered",
-			unanswered));
+	op_reply(eo->op, json_pack("{s:b, s:o, s:o}", "ok", 1, "events", eo->events, "unanswered",
+				 unanswered));
 	free(eo);
 }
 
@@ -210,6 +212,7 @@ void api_events(struct op *op)
 	monitor_askable(op->m, cells);
 	for (uint32_t cell = 0; cell < op->m->plan->cells.cell_count; cell++)
 		eo->open += cells[cell];
+	CHECK(eo->open > 0); /* this cell at least */
 	for (uint32_t cell = 0; cell < op->m->plan->cells.cell_count; cell++) {
 		struct event_pages *p;
 

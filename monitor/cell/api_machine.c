@@ -9,7 +9,8 @@
 
 static json_t *process_json(pid_t pid, uint64_t start_time)
 {
-	return json_pack("{s:I, s:I}", "pid", (json_int_t)pid, "start_time", (json_int_t)start_time);
+	return json_pack(
+		"{s:I, s:I}", "pid", (json_int_t)pid, "start_time", (json_int_t)start_time);
 }
 
 static json_t *members_of(const struct monitor *m, uint32_t cell, const struct transport_peer *peer)
@@ -20,9 +21,8 @@ static json_t *members_of(const struct monitor *m, uint32_t cell, const struct t
 	json_array_append_new(members, process_json(peer->pid, peer->start_time));
 	for (size_t i = 0; i < book->count; i++)
 		if (!guest_ended(book->guests[i]) && book->guests[i]->proc.pid)
-			json_array_append_new(members,
-				process_json(book->guests[i]->proc.pid,
-					book->guests[i]->proc.start_time));
+			json_array_append_new(members, process_json(book->guests[i]->proc.pid,
+							       book->guests[i]->proc.start_time));
 	return members;
 }
 
@@ -31,7 +31,8 @@ static json_t *own_cpus(const struct monitor *m)
 	const struct cpu_set *cpus = &m->plan->cells.cells[m->self].cpus;
 	json_t *list = json_array();
 
-	for (uint32_t cpu = cpu_set_next(cpus, 0); cpu != CPU_NONE; cpu = cpu_set_next(cpus, cpu + 1))
+	for (uint32_t cpu = cpu_set_next(cpus, 0); cpu != CPU_NONE;
+		cpu = cpu_set_next(cpus, cpu + 1))
 		json_array_append_new(list, json_integer(cpu));
 	return list;
 }
@@ -44,7 +45,7 @@ void api_inject(struct op *op)
 {
 	struct monitor *m = op->m;
 	uint32_t node = machine_node_of(&m->plan->machine, op->r.node), cell = CELL_NONE;
-	struct transport_peer peer;
+	struct transport_peer peer = { .pid = 0 };
 	char cause[EVENT_CAUSE_BYTES];
 	struct err e = { .code = EXIT_OK };
 
@@ -56,9 +57,8 @@ void api_inject(struct op *op)
 	else
 		cell = cells_of_node(&m->plan->cells, node);
 	if (cell == m->self) {
-		op_reply(op,
-			json_pack("{s:b, s:b, s:I}", "ok", 1, "ask_another", 1, "cell",
-				(json_int_t)cell));
+		op_reply(op, json_pack("{s:b, s:b, s:I}", "ok", 1, "ask_another", 1, "cell",
+				     (json_int_t)cell));
 		return;
 	}
 	if (e.code == EXIT_OK && monitor_cell_state(m, cell) == CELL_DEAD)
@@ -66,7 +66,8 @@ void api_inject(struct op *op)
 			op->r.node);
 	else if (e.code == EXIT_OK && !fabric_peer(m->fabric, (uint16_t)cell, &peer))
 		err_set(&e, EXIT_NO_ANSWER,
-			"the monitor of cell %u is being replaced, so its processes are not known; try "
+			"the monitor of cell %u is being replaced, so its processes are not known; "
+			"try "
 			"again",
 			cell);
 	if (e.code != EXIT_OK) {
@@ -76,10 +77,9 @@ void api_inject(struct op *op)
 	snprintf(cause, sizeof(cause), "asked for: death of node %u, and so of cell %u", op->r.node,
 		cell);
 	monitor_event(m, cell, NULL, "node-death-injected", cause);
-	op_reply(op,
-		json_pack("{s:b, s:I, s:o, s:o, s:o}", "ok", 1, "cell", (json_int_t)cell, "nodes",
-			plan_cell_nodes(m->plan, cell), "members", members_of(m, cell, &peer), "cpus",
-			own_cpus(m)));
+	op_reply(op, json_pack("{s:b, s:I, s:o, s:o, s:o}", "ok", 1, "cell", (json_int_t)cell,
+			     "nodes", plan_cell_nodes(m->plan, cell), "members",
+			     members_of(m, cell, &peer), "cpus", own_cpus(m)));
 }
 
 static void down_done(struct monitor *m, void *ctx, const struct gather_reply replies[CELLS_MAX])
@@ -136,6 +136,6 @@ void api_down(struct op *op)
 		return;
 	}
 	monitor_askable(m, cells);
-	gather_start(m, json_pack("{s:s}", "op", "cell-down"), cells, monitor_now_ns() + API_DOWN_NS,
-		down_done, op);
+	gather_start(m, json_pack("{s:s}", "op", "cell-down"), cells,
+		monitor_now_ns() + API_DOWN_NS, down_done, op);
 }

@@ -73,7 +73,8 @@ static void started(struct monitor *m, void *ctx, const struct gather_reply repl
 
 	if (!reply) {
 		err_set(&run->e, EXIT_NO_ANSWER,
-			"cell %u did not answer; look with `cellvisor ls` whether guest '%s' started",
+			"cell %u did not answer; look with `cellvisor ls` whether guest '%s' "
+			"started",
 			cell, run->spec.name);
 	} else if (reply_ok(reply, &run->e)) {
 		if (guest_from_row(json_object_get(reply, "guest"), &g)) {
@@ -81,7 +82,8 @@ static void started(struct monitor *m, void *ctx, const struct gather_reply repl
 			run->guest = api_guest_row(m, &g, false);
 			json_decref(g.spec);
 		} else {
-			err_set(&run->e, EXIT_FAILED, "the reply of cell %u is not understood", cell);
+			err_set(&run->e, EXIT_FAILED, "the reply of cell %u is not understood",
+				cell);
 		}
 	}
 	release(run);
@@ -115,8 +117,8 @@ static void survey_memory(struct monitor *m, struct place_state *s, const json_t
 		json_int_t bytes = json_integer_value(json_object_get(row, "bytes"));
 		json_int_t node = json_integer_value(json_object_get(row, "node"));
 		uint32_t n = node < 0 || node >= (json_int_t)BIND_NODES
-			? NODE_NONE
-			: machine_node_of(&m->plan->machine, (uint32_t)node);
+				     ? NODE_NONE
+				     : machine_node_of(&m->plan->machine, (uint32_t)node);
 
 		if (n != NODE_NONE && bytes > 0)
 			s->free_bytes[n] = (uint64_t)bytes;
@@ -230,8 +232,7 @@ static bool take_reservations(struct run_op *run, const struct gather_reply repl
 	return good;
 }
 
-static void reserved_all(
-	struct monitor *m, void *ctx, const struct gather_reply replies[CELLS_MAX])
+static void reserved_all(struct monitor *m, void *ctx, const struct gather_reply replies[CELLS_MAX])
 {
 	struct run_op *run = ctx;
 
@@ -284,8 +285,8 @@ static int check_unmanaged(const struct monitor *m, const char *name, struct err
 	if (!g || guest_ended(g))
 		return 0;
 	return err_set(e, EXIT_CONFLICT,
-		"guest '%s' is already there, on cell %u; choose another name, or end it first", name,
-		g->home);
+		"guest '%s' is already there, on cell %u; choose another name, or end it first",
+		name, g->home);
 }
 
 void api_run(struct op *op)

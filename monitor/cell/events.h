@@ -26,11 +26,11 @@
 
 struct event {
 	double time;
-	uint64_t seq;			/* of its recorder, from 1 */
-	uint32_t cell;			/* that it is about */
-	uint32_t by;			/* cell that recorded it */
+	uint64_t seq;		       /* of its recorder, from 1 */
+	uint32_t cell;		       /* that it is about */
+	uint32_t by;		       /* cell that recorded it */
 	char guest[SPEC_NAME_MAX + 1]; /* "" if it is about no guest */
-	char name[EVENT_NAME_BYTES];	/* kebab-case */
+	char name[EVENT_NAME_BYTES];   /* kebab-case */
 	char cause[EVENT_CAUSE_BYTES];
 };
 

@@ -37,8 +37,8 @@ bool reply_ok(const json_t *reply, struct err *e)
 
 json_t *reply_error(const struct err *e)
 {
-	json_t *value = json_pack(
-		"{s:b, s:i, s:s}", "ok", 0, "code", (int)e->code, "text", e->text);
+	json_t *value =
+		json_pack("{s:b, s:i, s:s}", "ok", 0, "code", (int)e->code, "text", e->text);
 
 	/* A path in the text may be cut within a character, or never have been UTF-8. */
 	return value ? value
@@ -53,8 +53,8 @@ static void take_reply(struct gather *g, uint32_t cell, json_t *reply)
 	g->waiting--;
 }
 
-static void call_done(void *ctx, uint16_t cell, enum call_outcome outcome, const void *body,
-	size_t body_bytes)
+static void call_done(
+	void *ctx, uint16_t cell, enum call_outcome outcome, const void *body, size_t body_bytes)
 {
 	struct gather_call *call = ctx;
 	json_t *reply = NULL;

@@ -70,9 +70,9 @@ void guest_book_remove(struct guest_book *book, struct guest *g)
 	while (i < book->count && book->guests[i] != g)
 		i++;
 	CHECK(i < book->count);
-	memmove(&book->guests[i], &book->guests[i + 1],
-		(book->count - i - 1) * sizeof(book->guests[0]));
 	book->count--;
+	for (; i < book->count; i++)
+		book->guests[i] = book->guests[i + 1];
 	guest_free(g);
 }
 

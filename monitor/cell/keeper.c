@@ -91,8 +91,8 @@ struct guest_link *keeper_find_link(const struct keeper *k, const char *name)
 	return NULL;
 }
 
-static struct waiter *add_waiter(struct guest_link *l, enum waiter_kind kind, uint64_t deadline_ns,
-	void *ctx)
+static struct waiter *add_waiter(
+	struct guest_link *l, enum waiter_kind kind, uint64_t deadline_ns, void *ctx)
 {
 	struct waiter *w = calloc(1, sizeof(*w));
 
@@ -146,7 +146,7 @@ static int join_group(void *ctx)
 	const struct cgroup_limits limits = { .cpus = &cpus,
 		.nodes = &nodes,
 		.memory_max_bytes = group->spec->memory_bytes + group->spec->memory_bytes / 8 +
-			GROUP_EXTRA_BYTES };
+				    GROUP_EXTRA_BYTES };
 	struct err e;
 
 	for (uint32_t i = 0; i < group->home->cpu_count; i++)
@@ -233,7 +233,8 @@ int keeper_start(struct keeper *k, const struct guest_spec *spec, const struct g
 	switch (guest_book_add(&k->book, spec->name, k->cfg.cell, &g)) {
 	case GUEST_NAME_TAKEN:
 		return err_set(e, EXIT_CONFLICT,
-			"guest '%s' is already there, on cell %u; choose another name, or end it first",
+			"guest '%s' is already there, on cell %u; choose another name, or end it "
+			"first",
 			spec->name, k->cfg.cell);
 	case GUEST_BOOK_FULL:
 		return err_set(e, EXIT_NO_ROOM, "cell %u already has %u guests, the most it takes",
@@ -307,7 +308,8 @@ int keeper_stop(struct keeper *k, const char *name, uint64_t deadline_ns, keeper
 	rc = order(l, ORDER_STOP);
 	if (rc)
 		return err_set(e, EXIT_NO_ANSWER,
-			"the process of guest '%s' takes no orders now (%s); try again, or end it with "
+			"the process of guest '%s' takes no orders now (%s); try again, or end it "
+			"with "
 			"`cellvisor kill %s`",
 			name, strerror(-rc), name);
 	w = add_waiter(l, WAITER_END, deadline_ns, ctx);

@@ -36,8 +36,8 @@ struct keeper_cfg {
 	struct loop *loop; /* borrowed */
 	const char *dir;   /* runtime directory, borrowed */
 	uint32_t cell;
-	int exe_fd;	   /* the cell's copy of the executable, borrowed */
-	bool cgroups;	   /* hold each guest by a control group as well */
+	int exe_fd;   /* the cell's copy of the executable, borrowed */
+	bool cgroups; /* hold each guest by a control group as well */
 	struct keeper_events events;
 };
 
@@ -79,8 +79,8 @@ void keeper_lose(struct keeper *k, const char *name, const char *cause);
  * NULL if it does not tell before the deadline. May be called at once.
  */
 typedef void keeper_details(void *ctx, const json_t *details);
-void keeper_ask(struct keeper *k, const char *name, uint64_t deadline_ns, keeper_details *done,
-	void *ctx);
+void keeper_ask(
+	struct keeper *k, const char *name, uint64_t deadline_ns, keeper_details *done, void *ctx);
 
 /*
  * What a peer remembers of this cell's guests from the time of an earlier life:

@@ -34,7 +34,7 @@ static bool is_itself(int fd, const struct guest_report *r)
 	uint64_t start_time;
 
 	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) && peer.pid == r->pid &&
-		!proc_start_time(peer.pid, &start_time) && start_time == r->start_time;
+	       !proc_start_time(peer.pid, &start_time) && start_time == r->start_time;
 }
 
 /* The link that this process gets: the one that waits for it, or a new one. NULL: refused. */
@@ -46,7 +46,8 @@ static struct guest_link *link_of(struct keeper *k, const struct guest_report *r
 	int pidfd;
 
 	if (l)
-		return l->g->proc.pid == id.pid && l->g->proc.start_time == id.start_time ? l : NULL;
+		return l->g->proc.pid == id.pid && l->g->proc.start_time == id.start_time ? l
+											  : NULL;
 	pidfd = proc_open(&id);
 	if (pidfd < 0)
 		return NULL;
@@ -66,8 +67,8 @@ static void adopt(struct keeper *k, int sock, const struct guest_report *r, int 
 	int ram = fd >= 0 ? dup(fd) : -1;
 
 	l = r->op == REPORT_REGISTER && r->home.cell == k->cfg.cell && is_itself(sock, r)
-		? link_of(k, r)
-		: NULL;
+		    ? link_of(k, r)
+		    : NULL;
 	if (!l || keeper_link_chan(l, sock)) {
 		fprintf(stderr, "a process that is not a guest of cell %u tried to register\n",
 			k->cfg.cell);
@@ -157,8 +158,8 @@ int keeper_listen(struct keeper *k, struct err *e)
 		int rc = errno;
 
 		close(k->listen_fd);
-		return err_set(e, EXIT_ENVIRONMENT, "can't listen on %s: %s", addr.sun_path,
-			strerror(rc));
+		return err_set(
+			e, EXIT_ENVIRONMENT, "can't listen on %s: %s", addr.sun_path, strerror(rc));
 	}
 	return 0;
 }

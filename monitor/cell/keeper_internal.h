@@ -11,7 +11,7 @@
 
 enum waiter_kind {
 	WAITER_START,
-	WAITER_END,  /* stop and kill */
+	WAITER_END, /* stop and kill */
 	WAITER_SHOW,
 };
 
@@ -90,7 +90,6 @@ void keeper_newcomers_tick(struct keeper *k, uint64_t now_ns);
 uint64_t keeper_newcomers_next_ns(const struct keeper *k);
 
 /* Fills in what a record says from spec and home. */
-void keeper_fill(
-	struct guest *g, const struct guest_spec *spec, const struct guest_home *home);
+void keeper_fill(struct guest *g, const struct guest_spec *spec, const struct guest_home *home);
 
 #endif

@@ -63,8 +63,8 @@ static void finish(struct waiter *w, const struct guest *g, const struct err *e)
 }
 
 /* How it ended: its own word, else what the kernel says. */
-static enum guest_state verdict(const struct guest_link *l, const siginfo_t *status,
-	char cause[GUEST_CAUSE_BYTES])
+static enum guest_state verdict(
+	const struct guest_link *l, const siginfo_t *status, char cause[GUEST_CAUSE_BYTES])
 {
 	if (l->told) {
 		snprintf(cause, GUEST_CAUSE_BYTES, "%s", l->told_cause);
@@ -72,7 +72,8 @@ static enum guest_state verdict(const struct guest_link *l, const siginfo_t *sta
 	}
 	if (!status)
 		snprintf(cause, GUEST_CAUSE_BYTES,
-			"its process ended without a word; it was started by an earlier life of this "
+			"its process ended without a word; it was started by an earlier life of "
+			"this "
 			"monitor, so its exit status is not known");
 	else if (status->si_code == CLD_EXITED && status->si_status == EXIT_OK)
 		snprintf(cause, GUEST_CAUSE_BYTES, "powered off");
@@ -83,8 +84,8 @@ static enum guest_state verdict(const struct guest_link *l, const siginfo_t *sta
 		snprintf(cause, GUEST_CAUSE_BYTES, "its process was ended by signal %d (%s)",
 			status->si_status, strsignal(status->si_status));
 	return status && status->si_code == CLD_EXITED && status->si_status == EXIT_OK
-		? GUEST_STOPPED
-		: GUEST_CRASHED;
+		       ? GUEST_STOPPED
+		       : GUEST_CRASHED;
 }
 
 /* It never ran: nothing of it is left, and whoever asked for it hears why. */
@@ -96,7 +97,8 @@ static void settle_failed_start(struct guest_link *l, const char *cause)
 	struct err e = l->start_error;
 
 	if (e.code == EXIT_OK && l->killed)
-		err_set(&e, EXIT_FAILED, "guest '%s' was ended while it started: %s", g->name, cause);
+		err_set(&e, EXIT_FAILED, "guest '%s' was ended while it started: %s", g->name,
+			cause);
 	else if (e.code == EXIT_OK)
 		err_set(&e, EXIT_FAILED,
 			"guest '%s' did not start: %s; cell-%u/monitor.log may have more", g->name,

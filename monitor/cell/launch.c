@@ -50,18 +50,16 @@ static int open_log(const char *dir, uint32_t cell)
 	return fd < 0 ? -errno : fd;
 }
 
-int cell_launch(const struct plan *plan, const char *dir, uint32_t cell,
-	const struct life *life, const char *because, pid_t *pid, int *pidfd, struct err *e)
+int cell_launch(const struct plan *plan, const char *dir, uint32_t cell, const struct life *life,
+	const char *because, pid_t *pid, int *pidfd, struct err *e)
 {
 	struct place place = { .plan = plan, .cell = cell };
 	char program[] = "cellvisor", role[] = "monitor";
 	char cell_word[32], life_word[48], born[48], dir_word[64], why[256];
 	char *argv[] = { program, role, cell_word, life_word, born, dir_word, why, NULL };
-	struct spawn s = { .exe_fd = -1,
-		.fd3 = -1,
-		.argv = argv,
-		.prepare = take_place,
-		.ctx = &place };
+	struct spawn s = {
+		.exe_fd = -1, .fd3 = -1, .argv = argv, .prepare = take_place, .ctx = &place
+	};
 	int rc;
 
 	snprintf(cell_word, sizeof(cell_word), "--cell=%u", cell);

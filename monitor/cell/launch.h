@@ -17,7 +17,7 @@
  * 0 with its pid and a pidfd (owned by the caller, who also reaps it), or -errno
  * with *e.
  */
-int cell_launch(const struct plan *plan, const char *dir, uint32_t cell,
-	const struct life *life, const char *because, pid_t *pid, int *pidfd, struct err *e);
+int cell_launch(const struct plan *plan, const char *dir, uint32_t cell, const struct life *life,
+	const char *because, pid_t *pid, int *pidfd, struct err *e);
 
 #endif

@@ -93,8 +93,8 @@ static void tell_peers(struct monitor *m)
 	if (m->settled_ns)
 		return;
 	for (uint32_t cell = 0; cell < m->plan->cells.cell_count; cell++)
-		if (m->tell[cell] && send_book(m, cell, CELL_OP_GUESTS, keeper_book(m->keeper)) !=
-					     -EAGAIN)
+		if (m->tell[cell] &&
+			send_book(m, cell, CELL_OP_GUESTS, keeper_book(m->keeper)) != -EAGAIN)
 			m->tell[cell] = false; /* without a link: link_up will tell it */
 }
 
@@ -151,8 +151,8 @@ static void take_memories(struct monitor *m, const void *body, size_t bytes)
 	settle(m);
 }
 
-static void message(void *ctx, uint16_t cell, uint64_t incarnation, uint16_t op, const void *body,
-	size_t bytes)
+static void message(
+	void *ctx, uint16_t cell, uint64_t incarnation, uint16_t op, const void *body, size_t bytes)
 {
 	struct monitor *m = ctx;
 
@@ -274,7 +274,8 @@ static int take_lock(struct monitor *m, struct err *e)
 			return 0;
 		usleep(LOCK_PAUSE_US);
 	}
-	return err_set(e, EXIT_CONFLICT, "cell %u already has a monitor: %s is locked", m->self, path);
+	return err_set(
+		e, EXIT_CONFLICT, "cell %u already has a monitor: %s is locked", m->self, path);
 }
 
 static int open_signals(struct monitor *m, struct err *e)
@@ -329,8 +330,8 @@ static int open_fabric(struct monitor *m, struct err *e)
 static int open_server(struct monitor *m, struct err *e)
 {
 	char path[RUNTIME_PATH_BYTES];
-	int rc = server_open(&m->server,
-		runtime_cell_path(path, m->dir, m->self, "monitor.sock"), api_line, m, e);
+	int rc = server_open(&m->server, runtime_cell_path(path, m->dir, m->self, "monitor.sock"),
+		api_line, m, e);
 
 	if (rc)
 		return rc;
@@ -469,7 +470,7 @@ int cell_monitor_main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	/* The log is read while the monitor lives. */
-	setvbuf(stderr, NULL, _IOLBF, 0);
+	(void)setvbuf(stderr, NULL, _IOLBF, 0);
 	if (monitor_open(m, &o, &e)) {
 		fprintf(stderr, "%s\n", e.text);
 		status = (int)e.code;

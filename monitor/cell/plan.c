@@ -32,8 +32,7 @@ json_t *plan_cell_nodes(const struct plan *p, uint32_t cell)
 	json_t *nodes = json_array();
 
 	for (uint32_t i = 0; i < c->node_count; i++)
-		json_array_append_new(
-			nodes, json_integer(p->machine.nodes[c->nodes[i]].os_node));
+		json_array_append_new(nodes, json_integer(p->machine.nodes[c->nodes[i]].os_node));
 	return nodes;
 }
 
@@ -53,11 +52,10 @@ json_t *plan_encode(const struct plan *p)
 	for (uint32_t n = 0; n < p->machine.node_count; n++)
 		json_array_append_new(nodes, node_json(p, n));
 	for (uint32_t c = 0; c < p->cells.cell_count; c++)
-		json_array_append_new(cells,
-			json_pack("{s:I, s:o}", "cell", (json_int_t)c, "nodes",
-				plan_cell_nodes(p, c)));
-	return json_pack("{s:I, s:o, s:o}", "suspect_ms", (json_int_t)p->suspect_ms, "nodes",
-		nodes, "cells", cells);
+		json_array_append_new(cells, json_pack("{s:I, s:o}", "cell", (json_int_t)c, "nodes",
+						     plan_cell_nodes(p, c)));
+	return json_pack("{s:I, s:o, s:o}", "suspect_ms", (json_int_t)p->suspect_ms, "nodes", nodes,
+		"cells", cells);
 }
 
 static bool number(const json_t *value, uint64_t max, uint64_t *out)
@@ -180,12 +178,11 @@ int plan_load(struct plan *p, const char *dir, struct err *e)
 
 	plan_path(path, dir, "machine.json");
 	if (access(path, F_OK))
-		return err_set(e, EXIT_NOT_RUNNING,
-			"no cells are up; start them with `cellvisor up`");
+		return err_set(
+			e, EXIT_NOT_RUNNING, "no cells are up; start them with `cellvisor up`");
 	value = json_load_file(path, JSON_REJECT_DUPLICATES, &where);
 	if (!value)
-		return err_set(
-			e, EXIT_INVALID, "%s:%d: %.120s", path, where.line, where.text);
+		return err_set(e, EXIT_INVALID, "%s:%d: %.120s", path, where.line, where.text);
 	rc = plan_decode(value, p, e);
 	json_decref(value);
 	return rc;

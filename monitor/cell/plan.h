@@ -23,7 +23,7 @@ struct plan {
 	struct machine machine;
 	struct cells cells;
 	uint64_t start_bytes[MACHINE_NODES_MAX]; /* by node: available before any guest */
-	uint32_t suspect_ms; /* silence of a monitor before it is examined */
+	uint32_t suspect_ms;			 /* silence of a monitor before it is examined */
 };
 
 /* A new reference, and the reverse, which trusts nothing. 0 or -errno with *e. */

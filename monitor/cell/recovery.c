@@ -192,7 +192,8 @@ static bool monitor_gone(const struct monitor *m, uint32_t cell, uint32_t incarn
 	return false;
 }
 
-static void give_evidence(struct monitor *m, uint32_t cell, uint32_t life, enum member_evidence kind)
+static void give_evidence(
+	struct monitor *m, uint32_t cell, uint32_t life, enum member_evidence kind)
 {
 	if (kind != MEMBER_EVIDENCE_NONE)
 		m->recovery->peers[cell].evidence = kind;
@@ -287,22 +288,36 @@ static void watch_child(struct monitor *m, int pidfd)
 	loop_watch(&m->loop, &l->watch, pidfd, child_ended, l);
 }
 
+struct killing {
+	struct proc_id ids[5 * LIVES_KEPT];
+	uint32_t count;
+};
+
+static void add_monitor(struct killing *k, const struct life *life, uint64_t below)
+{
+	if (life->incarnation >= below || !life->proc.pid)
+		return;
+	for (uint32_t i = 0; i < k->count; i++)
+		if (k->ids[i].pid == life->proc.pid &&
+			k->ids[i].start_time == life->proc.start_time)
+			return;
+	k->ids[k->count++] = life->proc;
+}
+
 /* Every monitor of an earlier life, as far as known: it must not act beside the new one. */
-static void kill_monitors(struct monitor *m, uint32_t cell, uint64_t below,
-	struct fence_report *report)
+static void kill_monitors(
+	struct monitor *m, uint32_t cell, uint64_t below, struct fence_report *report)
 {
 	const struct examined *x = &m->recovery->peers[cell];
 	struct life lives[4 * LIVES_KEPT];
-	struct proc_id ids[5 * LIVES_KEPT];
-	uint32_t count = lives_list(m->dir, cell, lives, 4 * LIVES_KEPT), n = 0;
+	uint32_t count = lives_list(m->dir, cell, lives, 4 * LIVES_KEPT);
+	struct killing k = { .count = 0 };
 
 	for (uint32_t i = 0; i < count; i++)
-		if (lives[i].incarnation < below && lives[i].proc.pid)
-			ids[n++] = lives[i].proc;
+		add_monitor(&k, &lives[i], below);
 	for (uint32_t i = 0; i < MONITORS_KNOWN; i++)
-		if (x->monitors[i].incarnation < below && x->monitors[i].proc.pid)
-			ids[n++] = x->monitors[i].proc;
-	fence_kill_all(ids, n, report);
+		add_monitor(&k, &x->monitors[i], below);
+	fence_kill_all(k.ids, k.count, report);
 }
 
 /* The guests of a cell that may still run. */
@@ -484,7 +499,8 @@ static void do_event(struct monitor *m, const struct member_action *a)
 		return;
 	if (a->event == MEMBER_EVENT_SUSPECT) {
 		snprintf(text, sizeof(text),
-			"its monitor has been silent for %u ms; looking whether its process and CPUs "
+			"its monitor has been silent for %u ms; looking whether its process and "
+			"CPUs "
 			"live",
 			m->plan->suspect_ms);
 		monitor_event(m, a->cell, NULL, "cell-suspect", text);
@@ -621,8 +637,8 @@ void monitor_askable(const struct monitor *m, bool cells[CELLS_MAX])
 	for (uint32_t cell = 0; cell < m->plan->cells.cell_count; cell++) {
 		struct transport_peer peer;
 
-		cells[cell] = cell == m->self ||
-			(monitor_cell_state(m, cell) == CELL_ALIVE &&
-				fabric_peer(m->fabric, (uint16_t)cell, &peer));
+		cells[cell] =
+			cell == m->self || (monitor_cell_state(m, cell) == CELL_ALIVE &&
+						   fabric_peer(m->fabric, (uint16_t)cell, &peer));
 	}
 }

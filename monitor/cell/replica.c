@@ -89,8 +89,8 @@ char *replica_part(const struct guest_book *book, size_t i)
 	rows = json_array();
 	for (; at < end; at++)
 		json_array_append_new(rows, guest_row(book->guests[at], false));
-	part = json_pack("{s:b, s:b, s:o}", "first", i == 0, "last", end == book->count, "guests",
-		rows);
+	part = json_pack(
+		"{s:b, s:b, s:o}", "first", i == 0, "last", end == book->count, "guests", rows);
 	text = json_dumps(part, JSON_COMPACT | JSON_REAL_PRECISION(16));
 	json_decref(part);
 	CHECK(text != NULL);

@@ -35,7 +35,8 @@ static const struct {
 	[REQUEST_CELL_ROWS] = { "cell-rows", REQUEST_FROM_PEER, 0, 0 },
 	[REQUEST_CELL_SHOW] = { "cell-show", REQUEST_FROM_PEER, F_NAME, 0 },
 	[REQUEST_CELL_RESERVE] = { "cell-reserve", REQUEST_FROM_PEER, F_NAME | F_TOKEN, 0 },
-	[REQUEST_CELL_RELEASE] = { "cell-release", REQUEST_FROM_PEER, F_NAME | F_TOKEN | F_STARTED, 0 },
+	[REQUEST_CELL_RELEASE] = { "cell-release", REQUEST_FROM_PEER, F_NAME | F_TOKEN | F_STARTED,
+		0 },
 	[REQUEST_CELL_START] = { "cell-start", REQUEST_FROM_PEER, F_SPEC | F_HOME, 0 },
 	[REQUEST_CELL_STOP] = { "cell-stop", REQUEST_FROM_PEER, F_NAME | F_TIMEOUT, 0 },
 	[REQUEST_CELL_KILL] = { "cell-kill", REQUEST_FROM_PEER, F_NAME, 0 },
@@ -72,7 +73,7 @@ static bool take_name(struct request *r, const json_t *v)
 
 	if (!json_is_string(v) || guest_name_check(json_string_value(v), &e))
 		return false;
-	strcpy(r->name, json_string_value(v));
+	memcpy(r->name, json_string_value(v), json_string_length(v) + 1);
 	return true;
 }
 
@@ -80,7 +81,7 @@ static bool take_kind(struct request *r, const json_t *v)
 {
 	if (!json_is_string(v) || json_string_length(v) >= sizeof(r->kind))
 		return false;
-	strcpy(r->kind, json_string_value(v));
+	memcpy(r->kind, json_string_value(v), json_string_length(v) + 1);
 	return true;
 }
 
@@ -179,7 +180,7 @@ static int take_field(
 	const unsigned int allowed = ops[r->op].needed | ops[r->op].allowed;
 
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
-		if (strcmp(fields[i].name, key) || !(fields[i].bit & allowed))
+		if (strcmp(fields[i].name, key) != 0 || !(fields[i].bit & allowed))
 			continue;
 		if (!fields[i].take(r, v))
 			return err_set(e, EXIT_USAGE, "%s: \"%s\" has to be %s", ops[r->op].name,
@@ -233,7 +234,7 @@ int request_parse(
 
 	memset(r, 0, sizeof(*r));
 	if (bytes > REQUEST_BYTES_MAX)
-		return err_set(e, EXIT_USAGE, "a request has at most %u bytes", REQUEST_BYTES_MAX);
+		return err_set(e, EXIT_USAGE, "a request has at most %zu bytes", REQUEST_BYTES_MAX);
 	value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &where);
 	if (!value)
 		return err_set(

@@ -17,7 +17,7 @@
 #include "monitor/err.h"
 
 /* Longest request, with its newline. */
-#define REQUEST_BYTES_MAX (64u * 1024u)
+#define REQUEST_BYTES_MAX ((size_t)65536)
 
 enum request_op {
 	/* from the command line; the monitor that is asked answers for all cells */
@@ -51,7 +51,7 @@ enum request_origin {
 struct request {
 	enum request_op op;
 	char name[SPEC_NAME_MAX + 1]; /* valid, if the operation has one */
-	char kind[32];		       /* of a fault */
+	char kind[32];		      /* of a fault */
 	uint32_t node;
 	bool force, started;
 	double since;

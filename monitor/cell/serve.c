@@ -60,9 +60,8 @@ static json_t *free_by_node(const struct monitor *m, uint64_t *sum)
 		uint64_t room = room_of(m, c->nodes[i]);
 
 		*sum += room;
-		json_array_append_new(nodes,
-			json_pack("{s:I, s:I}", "node", (json_int_t)os_node, "bytes",
-				(json_int_t)room));
+		json_array_append_new(nodes, json_pack("{s:I, s:I}", "node", (json_int_t)os_node,
+						     "bytes", (json_int_t)room));
 	}
 	return nodes;
 }
@@ -152,7 +151,8 @@ static void serve_reserve(struct monitor *m, const struct asker *who, const stru
 
 	if (g && !guest_ended(g))
 		err_set(&e, EXIT_CONFLICT,
-			"guest '%s' is already there, on cell %u; choose another name, or end it first",
+			"guest '%s' is already there, on cell %u; choose another name, or end it "
+			"first",
 			r->name, m->self);
 	else if (taken)
 		err_set(&e, EXIT_CONFLICT, "guest '%s' is just being started by someone else",
@@ -163,12 +163,12 @@ static void serve_reserve(struct monitor *m, const struct asker *who, const stru
 		err_set(&e, EXIT_NO_ROOM, "%u guests are being started at this moment; try again",
 			RESERVATIONS_MAX);
 	else {
-		strcpy(slot->name, r->name);
+		memcpy(slot->name, r->name, sizeof(slot->name));
 		slot->cell = asking_cell(m, who);
 		slot->token = r->token;
 		slot->until_ns = monitor_now_ns() + RESERVATION_NS;
-		asker_reply(m, who,
-			json_pack("{s:b, s:o}", "ok", 1, "free", free_by_node(m, &sum)));
+		asker_reply(
+			m, who, json_pack("{s:b, s:o}", "ok", 1, "free", free_by_node(m, &sum)));
 		return;
 	}
 	asker_refuse(m, who, &e);
@@ -225,7 +225,8 @@ static int check_room(const struct monitor *m, const struct guest_home *home, st
 			wanted += home->memory[j].node == os_node ? home->memory[j].bytes : 0;
 		if (room_of(m, machine_node_of(&m->plan->machine, os_node)) < wanted)
 			return err_set(e, EXIT_NO_ROOM,
-				"the memory of node %u was taken by another guest meanwhile; try again",
+				"the memory of node %u was taken by another guest meanwhile; try "
+				"again",
 				os_node);
 	}
 	return 0;
@@ -242,8 +243,8 @@ static int start(struct monitor *m, const struct asker *who, const struct reques
 	if (!rc && m->going_down)
 		rc = err_set(e, EXIT_CONFLICT, "the cells are going down");
 	if (!rc && !is_ours(m, home))
-		rc = err_set(e, EXIT_INVALID, "the guest was placed on what is not cell %u's",
-			m->self);
+		rc = err_set(
+			e, EXIT_INVALID, "the guest was placed on what is not cell %u's", m->self);
 	if (!rc)
 		rc = check_room(m, home, e);
 	if (rc)
@@ -299,8 +300,8 @@ static void serve_end(struct monitor *m, const struct asker *who, const struct r
 		rc = keeper_stop(m->keeper, r->name, monitor_now_ns() + r->timeout_ms * 1000000u,
 			ended, p, &e);
 	else
-		rc = keeper_kill(m->keeper, r->name, "killed on request", monitor_now_ns() + KILL_NS,
-			ended, p, &e);
+		rc = keeper_kill(m->keeper, r->name, "killed on request",
+			monitor_now_ns() + KILL_NS, ended, p, &e);
 	if (rc) {
 		free(p);
 		asker_refuse(m, who, &e);

@@ -51,8 +51,8 @@ static int listen_on(struct server *s, const char *path)
 
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
-	strcpy(addr.sun_path, path);
-	strcpy(s->path, path);
+	memcpy(addr.sun_path, path, strlen(path) + 1);
+	memcpy(s->path, path, strlen(path) + 1);
 	s->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (s->listen_fd < 0)
 		return -errno;

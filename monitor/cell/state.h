@@ -23,7 +23,7 @@
 enum cell_op {
 	CELL_OP_REQUEST = WIRE_OP_CELL, /* call: a request of request.h, answered by a reply */
 	CELL_OP_GUESTS,			/* message: the sender's guests; see replica.h */
-	CELL_OP_REMEMBER,		/* message: the receiver's guests, as the sender knows them */
+	CELL_OP_REMEMBER, /* message: the receiver's guests, as the sender knows them */
 };
 
 /* A name that a peer (or this cell) has reserved until its guest started. */
@@ -57,10 +57,10 @@ struct monitor {
 	struct reservation reservations[RESERVATIONS_MAX];
 	uint64_t next_token;
 	struct gather *gathers; /* questions to cells that are being answered */
-	bool tell[CELLS_MAX]; /* this peer does not know the present guests yet */
+	bool tell[CELLS_MAX];	/* this peer does not know the present guests yet */
 	/* A later life's list is not whole until a peer said what it remembers, or this time. */
 	uint64_t settled_ns;
-	bool going_down; /* guests are being ended; no cell is replaced or examined any more */
+	bool going_down;  /* guests are being ended; no cell is replaced or examined any more */
 	uint64_t exit_ns; /* UINT64_MAX: not yet */
 };
 

@@ -18,8 +18,9 @@ int attach_connect(const char *path, const char *name, struct err *e)
 	int fd, rc;
 
 	if (strlen(path) >= sizeof(addr.sun_path))
-		return err_set(e, EXIT_FAILED, "the console of guest '%s' has too long a path", name);
-	strcpy(addr.sun_path, path);
+		return err_set(
+			e, EXIT_FAILED, "the console of guest '%s' has too long a path", name);
+	memcpy(addr.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && !connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
 		return fd;
@@ -74,7 +75,8 @@ static bool take_output(int console)
 
 static enum attach_end copy(int console, bool stay, bool raw)
 {
-	struct pollfd fds[2] = { { .fd = console, .events = POLLIN }, { .fd = 0, .events = POLLIN } };
+	struct pollfd fds[2] = { { .fd = console, .events = POLLIN },
+		{ .fd = 0, .events = POLLIN } };
 
 	for (;;) {
 		bool escaped = false;

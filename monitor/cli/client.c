@@ -176,8 +176,10 @@ static struct client *await_pong(struct race *race, int64_t until)
 		struct pollfd fds[TRIES_MAX];
 		int64_t left = until - now_ms();
 
-		for (size_t i = 0; i < race->count; i++)
+		for (size_t i = 0; i < race->count; i++) {
+			CHECK(race->tries[i] != NULL);
 			fds[i] = (struct pollfd){ .fd = race->tries[i]->fd, .events = POLLIN };
+		}
 		if (poll(fds, (nfds_t)race->count, left > 0 ? (int)left : 0) <= 0 && left <= 0)
 			return NULL;
 		for (size_t i = race->count; i-- > 0;) {

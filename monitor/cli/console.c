@@ -98,7 +98,8 @@ static int use_console(const json_t *guest)
 
 	if (strcmp(state, "running") != 0 && strcmp(state, "unmanaged") != 0)
 		return cli_error(EXIT_CONFLICT,
-			"guest '%s' is %s, so its console is closed; `cellvisor console %s --log` shows "
+			"guest '%s' is %s, so its console is closed; `cellvisor console %s --log` "
+			"shows "
 			"what it said",
 			name, state, name);
 	fd = attach_connect(cli_text(guest, "console"), name, &e);

@@ -200,10 +200,14 @@ int cli_events(int argc, char **argv)
 		return follow(&o);
 	if (fetch(o.since, &reply, &e))
 		return cli_fail(&e);
-	if (o.json)
+	if (o.json) {
 		cli_print_json(reply);
-	else
-		json_array_foreach(json_object_get(reply, "events"), i, ev) print_event(ev);
+	} else {
+		json_array_foreach(json_object_get(reply, "events"), i, ev)
+		{
+			print_event(ev);
+		}
+	}
 	json_decref(reply);
 	return EXIT_OK;
 }

@@ -15,6 +15,7 @@
 
 #define INJECT_TIMEOUT_MS 30000
 #define NODES_MAX 1024u
+#define CPUS_MAX ((size_t)8192)
 
 struct inject_options {
 	const char *kind;
@@ -99,14 +100,17 @@ static int ask(const struct inject_options *o, json_t **reply, struct err *e)
 
 static int to_cpus(const json_t *cpus, struct err *e)
 {
-	cpu_set_t *set = CPU_ALLOC(NODES_MAX * 8);
-	size_t bytes = CPU_ALLOC_SIZE(NODES_MAX * 8), i;
+	cpu_set_t *set = CPU_ALLOC(CPUS_MAX);
+	size_t bytes = CPU_ALLOC_SIZE(CPUS_MAX), i;
 	json_t *cpu;
 	int rc = 0;
 
 	CHECK(set != NULL);
 	CPU_ZERO_S(bytes, set);
-	json_array_foreach(cpus, i, cpu) CPU_SET_S((size_t)json_integer_value(cpu), bytes, set);
+	json_array_foreach(cpus, i, cpu)
+	{
+		CPU_SET_S((size_t)json_integer_value(cpu), bytes, set);
+	}
 	if (sched_setaffinity(0, bytes, set))
 		rc = err_set(
 			e, EXIT_ENVIRONMENT, "can't move the injector to CPUs of another cell");

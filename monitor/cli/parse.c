@@ -169,7 +169,7 @@ int parse_duration(const char *what, const char *text, double *seconds, struct e
 int parse_since(const char *what, const char *text, double now, double *time, struct err *e)
 {
 	const char *unit;
-	double number, factor;
+	double number, factor = 1;
 
 	if (!decimal(text, &number, &unit) || (*unit != '\0' && !duration_unit(unit, &factor)) ||
 		number > 1e12)

@@ -55,8 +55,8 @@ static const struct argp_option options[] = {
 };
 
 /* Paths are the monitor's to open, and it has another working directory. */
-static void take_path(char to[SPEC_PATH_BYTES], const char *option, const char *arg,
-	struct argp_state *state)
+static void take_path(
+	char to[SPEC_PATH_BYTES], const char *option, const char *arg, struct argp_state *state)
 {
 	char cwd[SPEC_PATH_BYTES] = "";
 	int n;
@@ -67,7 +67,8 @@ static void take_path(char to[SPEC_PATH_BYTES], const char *option, const char *
 		argp_error(state, "%s '%s': the working directory has no path", option, arg);
 	n = snprintf(to, SPEC_PATH_BYTES, "%s%s%s", cwd, *cwd ? "/" : "", arg);
 	if (n < 0 || n >= (int)SPEC_PATH_BYTES)
-		argp_error(state, "%s: the path is longer than %u bytes", option, SPEC_PATH_BYTES - 1);
+		argp_error(
+			state, "%s: the path is longer than %u bytes", option, SPEC_PATH_BYTES - 1);
 }
 
 static void take_disk(struct guest_spec *s, char *arg, struct argp_state *state)
@@ -85,16 +86,16 @@ static void take_disk(struct guest_spec *s, char *arg, struct argp_state *state)
 	s->disk_count++;
 }
 
-static void take_text(char *to, size_t room, const char *option, const char *arg,
-	struct argp_state *state)
+static void take_text(
+	char *to, size_t room, const char *option, const char *arg, struct argp_state *state)
 {
 	if (strlen(arg) >= room)
 		argp_error(state, "%s is longer than %zu bytes", option, room - 1);
 	snprintf(to, room, "%s", arg);
 }
 
-static uint32_t take_number(const char *option, const char *arg, uint64_t min, uint64_t max,
-	struct argp_state *state)
+static uint32_t take_number(
+	const char *option, const char *arg, uint64_t min, uint64_t max, struct argp_state *state)
 {
 	uint64_t value = 0;
 	struct err e;
@@ -279,14 +280,15 @@ static int attach(const json_t *guest)
 	close(fd);
 	if (end == ATTACH_CLOSED)
 		return await_end(name);
-	fprintf(stderr, "\nguest '%s' runs on; `cellvisor console %s` comes back to it\n", name, name);
+	fprintf(stderr, "\nguest '%s' runs on; `cellvisor console %s` comes back to it\n", name,
+		name);
 	return EXIT_OK;
 }
 
 int cli_run(int argc, char **argv)
 {
 	struct run_options *o = calloc(1, sizeof(*o));
-	json_t *reply;
+	json_t *reply = NULL;
 	struct err e;
 	int status = EXIT_OK;
 

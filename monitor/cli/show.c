@@ -85,7 +85,10 @@ static void print_guest(const json_t *guest)
 	}
 	printf("%-16s %s\n", "memory", cli_size(size, cli_number(rest, "memory_bytes")));
 	json_object_del(rest, "memory_bytes");
-	json_object_foreach(rest, key, value) print_value(key, value);
+	json_object_foreach(rest, key, value)
+	{
+		print_value(key, value);
+	}
 	json_decref(rest);
 }
 

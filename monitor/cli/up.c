@@ -48,11 +48,13 @@ struct up {
 
 static const struct argp_option options[] = {
 	{ "cells", 'c', "PLAN", 0,
-		"which nodes make up each cell, such as 0,1/2,3 or 0-1/2-3 (default: one cell per node "
+		"which nodes make up each cell, such as 0,1/2,3 or 0-1/2-3 (default: one cell per "
+		"node "
 		"with CPUs; nodes without CPUs join the nearest)",
 		0 },
 	{ "suspect-ms", 's', "MS", 0,
-		"silence after which a cell is examined (default: 1000); more on a slow machine", 0 },
+		"silence after which a cell is examined (default: 1000); more on a slow machine",
+		0 },
 	{ 0 },
 };
 
@@ -78,10 +80,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
 	.options = options,
 	.parser = parse,
-	.doc = "Divides this machine into cells and starts a monitor for each: pinned to the cell's "
-	       "CPUs, running from a copy of this program in the cell's own memory. Returns when all "
+	.doc = "Divides this machine into cells and starts a monitor for each: pinned to the "
+	       "cell's "
+	       "CPUs, running from a copy of this program in the cell's own memory. Returns when "
+	       "all "
 	       "of them see each other.\v"
-	       "`cellvisor topo` shows the nodes and the proposed cells. If all monitors have died but "
+	       "`cellvisor topo` shows the nodes and the proposed cells. If all monitors have died "
+	       "but "
 	       "guests live, `up` starts new monitors for them.\n\n"
 	       "Examples:\n"
 	       "  cellvisor up\n"
@@ -148,7 +153,8 @@ static int look_around(const char *dir, size_t *monitors, size_t *guests, struct
 	return 0;
 }
 
-/* Makes the runtime directory ready: empty, or as the guests that outlived their monitors need it. */
+/* Makes the runtime directory ready: empty, or as the guests that outlived their monitors need it.
+ */
 static int prepare(const struct up_options *o, struct up *up, struct err *e)
 {
 	size_t monitors, guests;
@@ -158,11 +164,13 @@ static int prepare(const struct up_options *o, struct up *up, struct err *e)
 		return rc;
 	if (monitors > 0)
 		return err_set(e, EXIT_CONFLICT,
-			"the cells are up already (%zu monitors); `cellvisor ls` lists them, `cellvisor "
+			"the cells are up already (%zu monitors); `cellvisor ls` lists them, "
+			"`cellvisor "
 			"down` ends them",
 			monitors);
 	if (guests > 0) {
-		printf("%zu guests have outlived all monitors: starting new ones for them\n", guests);
+		printf("%zu guests have outlived all monitors: starting new ones for them\n",
+			guests);
 		up->resumed = true;
 		return plan_load(&up->plan, up->dir, e);
 	}
@@ -201,8 +209,8 @@ static int start_cell(struct up *up, uint32_t cell, struct err *e)
 	CHECK(rc == 0); /* our child, not yet reaped */
 	up->monitors[cell] = life.proc;
 	return lives_set_process(up->dir, cell, &life) == 0
-		? 0
-		: err_set(e, EXIT_ENVIRONMENT, "can't write the record of cell %u", cell);
+		       ? 0
+		       : err_set(e, EXIT_ENVIRONMENT, "can't write the record of cell %u", cell);
 }
 
 /* The last line of a monitor's log: why it ended. */
@@ -242,8 +250,8 @@ static uint64_t cells_seen_by(uint32_t cell)
 
 	if (client_open_cell(&c, cell, &e))
 		return 0;
-	if (!client_request(c, json_pack("{s:s}", "op", "ping"), PING_TIMEOUT_MS, NULL, NULL, &pong,
-		    &e)) {
+	if (!client_request(
+		    c, json_pack("{s:s}", "op", "ping"), PING_TIMEOUT_MS, NULL, NULL, &pong, &e)) {
 		live = cli_number(pong, "live");
 		json_decref(pong);
 	}
@@ -271,8 +279,8 @@ static int await_all(const struct up *up, struct err *e)
 		usleep(100000);
 	}
 	return err_set(e, EXIT_NO_ANSWER,
-		"cell %u does not see all %u cells after %d s; is the machine overloaded?", ready, count,
-		UP_TENTHS / 10);
+		"cell %u does not see all %u cells after %d s; is the machine overloaded?", ready,
+		count, UP_TENTHS / 10);
 }
 
 /* Ends what was started. What guests there are go on. */

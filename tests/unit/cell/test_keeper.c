@@ -161,9 +161,12 @@ static void report_started(const struct fake *f)
 	report(f->sock, &r, -1);
 }
 
-static void report_state(const struct fake *f, enum report_state state, const char *cause, int reboots)
+static void report_state(
+	const struct fake *f, enum report_state state, const char *cause, int reboots)
 {
-	struct guest_report r = { .op = REPORT_STATE, .state = state, .reboots = (uint64_t)reboots };
+	struct guest_report r = {
+		.op = REPORT_STATE, .state = state, .reboots = (uint64_t)reboots
+	};
 
 	strcpy(r.cause, cause);
 	report(f->sock, &r, -1);

@@ -61,8 +61,12 @@ Test(plan, a_damaged_one_is_refused)
 	static const struct {
 		const char *key, *value;
 	} table[] = {
-		{ "suspect_ms", "0" }, { "suspect_ms", "\"1000\"" }, { "nodes", "[]" }, { "nodes", "7" },
-		{ "cells", "[]" }, { "cells", "[{\"cell\":0,\"nodes\":[1,4]}]" },
+		{ "suspect_ms", "0" },
+		{ "suspect_ms", "\"1000\"" },
+		{ "nodes", "[]" },
+		{ "nodes", "7" },
+		{ "cells", "[]" },
+		{ "cells", "[{\"cell\":0,\"nodes\":[1,4]}]" },
 		{ "cells", "[{\"cell\":0,\"nodes\":[1,4,7,7]}]" },
 		{ "cells", "[{\"cell\":0,\"nodes\":[1,4,8]}]" },
 		{ "cells", "[{\"cell\":0,\"nodes\":[7]},{\"cell\":1,\"nodes\":[1,4]}]" },
@@ -81,8 +85,8 @@ Test(plan, a_damaged_one_is_refused)
 		json_decref(value);
 	}
 	json_t *value = plan_encode(p);
-	json_object_set_new(json_array_get(json_object_get(value, "nodes"), 1), "cpus",
-		json_string("3"));
+	json_object_set_new(
+		json_array_get(json_object_get(value, "nodes"), 1), "cpus", json_string("3"));
 	cr_assert_lt(plan_decode(value, q, &e), 0, "a CPU on two nodes");
 	json_decref(value);
 	free(p);

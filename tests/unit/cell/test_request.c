@@ -15,9 +15,7 @@ Test(request, fields_arrive)
 	struct request r;
 	struct err e;
 
-	cr_assert_eq(parse(&r, REQUEST_FROM_CLIENT,
-			     "{\"op\":\"run\",\"spec\":{\"cpus\":2}}",
-			     &e),
+	cr_assert_eq(parse(&r, REQUEST_FROM_CLIENT, "{\"op\":\"run\",\"spec\":{\"cpus\":2}}", &e),
 		0, "%s", e.text);
 	cr_assert_eq(r.op, REQUEST_RUN);
 	cr_assert_eq(json_integer_value(json_object_get(r.spec, "cpus")), 2);
@@ -28,8 +26,10 @@ Test(request, fields_arrive)
 		0);
 	cr_assert_eq(json_integer_value(json_object_get(r.home, "cell")), 1);
 	request_fini(&r);
-	cr_assert_eq(parse(&r, REQUEST_FROM_PEER,
-			     "{\"op\":\"cell-release\",\"name\":\"a\",\"token\":1,\"started\":true}", &e),
+	cr_assert_eq(
+		parse(&r, REQUEST_FROM_PEER,
+			"{\"op\":\"cell-release\",\"name\":\"a\",\"token\":1,\"started\":true}",
+			&e),
 		0);
 	cr_assert(r.started);
 	request_fini(&r);
