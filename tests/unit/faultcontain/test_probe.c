@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -37,6 +40,13 @@ static enum probe_state run(struct probe *p)
 		(void)poll(&fd, 1, 100);
 	return state;
 }
+
+/* For what runs in a process of its own: it returns the line that failed, or 0. */
+#define NEED(condition)                                                                            \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			return __LINE__;                                                           \
+	} while (0)
 
 static uint32_t own_cpu(void)
 {
@@ -108,6 +118,45 @@ Test(probe, one_living_cpu_is_enough)
 	probe_leftovers_fini(&book);
 }
 
+/*
+ * A cpuset that forbids a CPU must not make it look dead. Stands for it: a filter
+ * that refuses sched_setaffinity().
+ */
+static int forbidden_cpus(void)
+{
+	struct sock_filter program[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_setaffinity, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = { .len = 4, .filter = program };
+	struct probe_leftovers book = { 0 };
+	uint32_t cpus[2] = { 8000, own_cpu() };
+	struct probe *p;
+
+	NEED(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	NEED(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+	NEED(probe_begin(&p, cpus, 2, far()) == 0);
+	NEED(run(p) == PROBE_UNKNOWN);
+	NEED(probe_cpu(p, 0) == PROBE_CPU_OFFLINE);
+	NEED(probe_cpu(p, 1) == PROBE_CPU_FORBIDDEN);
+	probe_end(p, &book);
+	probe_leftovers_fini(&book);
+	return 0;
+}
+
+Test(probe, a_cpu_that_may_not_be_used_is_not_taken_for_dead)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		_exit(forbidden_cpus() % 251);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_expect_eq(status, 0, "line %d", WEXITSTATUS(status));
+}
+
 Test(probe, bad_counts_and_numbers_are_refused)
 {
 	uint32_t cpu = 100000;
@@ -169,12 +218,6 @@ static int under_tracer(int (*subject)(void))
 	}
 	return -1;
 }
-
-#define NEED(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			return __LINE__;                                                           \
-	} while (0)
 
 static int silent_until_the_deadline(void)
 {

@@ -311,6 +311,9 @@ Test(ring, a_bell_is_asked_for_only_by_a_sleeping_reader)
 	cr_expect(bell);
 }
 
+/* The check word of a record of 8 bytes at position 0. */
+#define TRUE_CHECK (0x5245434fu ^ 8)
+
 /* What a mad writer can put where the reader looks. */
 Test(ring, the_reader_believes_no_lie)
 {
@@ -320,17 +323,17 @@ Test(ring, the_reader_believes_no_lie)
 		uint32_t bytes, check;
 		enum ring_outcome outcome;
 	} rows[] = {
-		{ "head beyond the ring", DATA + 8, 0, 0, RING_LIE },
-		{ "head far away", 1ull << 63, 0, 0, RING_LIE },
-		{ "head before the tail", (uint64_t)-8, 0, 0, RING_LIE },
-		{ "head between records", 13, 0, 0, RING_LIE },
+		{ "head beyond the ring", DATA + 8, 8, TRUE_CHECK, RING_LIE },
+		{ "head far away", 1ull << 63, 8, TRUE_CHECK, RING_LIE },
+		{ "head before the tail", (uint64_t)-8, 8, TRUE_CHECK, RING_LIE },
+		{ "head between records", 19, 8, TRUE_CHECK, RING_LIE },
 		{ "a record longer than was written", 16, 16, 0x5245434fu ^ 16, RING_LIE },
 		{ "a record longer than the limit", DATA, DATA / 4 + 257,
 			0x5245434fu ^ (DATA / 4 + 257), RING_LIE },
 		{ "a length that wraps", DATA, UINT32_MAX, 0x5245434fu ^ UINT32_MAX, RING_LIE },
 		{ "a record without its mark", 16, 8, 0, RING_LIE },
 		{ "nothing written at all", 16, 0, 0, RING_LIE },
-		{ "a true record", 16, 8, 0x5245434fu ^ 8, RING_OK },
+		{ "a true record", 16, 8, TRUE_CHECK, RING_OK },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -348,6 +351,21 @@ Test(ring, the_reader_believes_no_lie)
 		cr_expect_eq(
 			ring_read(&p.r, p.to, p.room, &bytes), rows[i].outcome, "%s", rows[i].what);
 	}
+}
+
+Test(ring, an_old_record_is_not_taken_for_a_new_one)
+{
+	struct pair p;
+	size_t bytes;
+
+	pair_open(&p);
+	/* Once around, so that true records of the last turn lie everywhere. */
+	for (uint32_t i = 0; i < DATA / 16; i++) {
+		cr_assert_eq(write_one(&p, "12345678", 8), RING_OK);
+		cr_assert_eq(ring_read(&p.r, p.to, p.room, &bytes), RING_OK);
+	}
+	p.map->head = DATA + 16;
+	cr_expect_eq(ring_read(&p.r, p.to, p.room, &bytes), RING_LIE);
 }
 
 Test(ring, the_writer_believes_no_lie)
