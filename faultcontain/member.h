@@ -175,8 +175,10 @@ enum member_action_kind {
 	 */
 	MEMBER_CELL_DEAD,
 	/*
-	 * Kill all that is left of `cell`'s lives up to `incarnation`: monitor first,
-	 * so that it starts nothing new, then its guests. Answer by member_done().
+	 * Kill all that is left of `cell`'s lives up to `incarnation`, and of any
+	 * later ones that belong to the boot `born` (started, but never heard of
+	 * here): monitors first, so that they start nothing new, then guests.
+	 * Lives that are born later are to be left alone. Answer by member_done().
 	 */
 	MEMBER_FENCE,
 	/* The cells `cells` are dead and fenced. Abort the calls to them. */

@@ -245,8 +245,8 @@ void member_condemn(struct membership *m, uint16_t cell, enum member_evidence ev
 	struct peer *p = &m->peers[cell];
 	uint32_t born = word_born(m->known[cell]), life = word_life(m->known[cell]);
 
-	/* A life that was started and never spoke dies with the rest. */
-	if (p->claimed > life)
+	/* Of a cell never heard of, all that is on record. */
+	if (!born && p->claimed > life)
 		life = p->claimed;
 	m->known[cell] = word_make(born, life) | WORD_DEAD;
 	p->evidence = (uint8_t)evidence;

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The six promises of docs/architecture.md, checked against what really is so. */
+
+#include "numa/check.h"
+#include "faultcontain/member_impl.h"
+#include "sim/cells/machine.h"
+
+/* Promise 1: one epoch, one table. And nobody is dead in it who has not failed. */
+void check_view(struct machine *s, uint16_t cell, const struct member_action *a)
+{
+	struct cell *c = &s->cells[cell];
+	uint64_t hash = 0;
+	size_t i = s->agreed_count;
+
+	for (uint16_t k = 0; k < s->cfg.cells; k++) {
+		uint64_t word = c->m->view[k];
+
+		hash = (hash ^ word) * UINT64_C(0x9fb21c651e98df25);
+		hash ^= hash >> 32;
+		s->cells[k].admitted |= word_live(word) && word_born(word) == s->cells[k].boot;
+		if (word_dead(word) && word_born(word) > s->cells[k].failed_boot)
+			sim_violate(s,
+				"containment: cell %u counts cell %u as dead, which it is not",
+				cell, k);
+	}
+	if (a->epoch <= c->epoch)
+		sim_violate(s, "agreement: cell %u goes back to an earlier view", cell);
+	c->epoch = a->epoch;
+	while (i && s->agreed[i - 1].epoch != a->epoch)
+		i--;
+	if (i) {
+		if (s->agreed[i - 1].hash != hash)
+			sim_violate(
+				s, "agreement: cell %u has another view of the same epoch", cell);
+		return;
+	}
+	CHECK(sim_room(
+		(void **)&s->agreed, &s->agreed_room, s->agreed_count + 1, sizeof(*s->agreed)));
+	s->agreed[s->agreed_count++] = (struct agreed){ .epoch = a->epoch, .hash = hash };
+	s->result->views++;
+	sim_trace(s, "view %u of cell %u agreed: %u cells live", ballot_count(a->epoch),
+		ballot_cell(a->epoch), cellset_count(&a->cells));
+}
+
+/* Promise 3: once anyone goes on, no guest runs that has lost what it needs. */
+void check_resumed(struct machine *s, uint16_t cell)
+{
+	const uint64_t *view = s->cells[cell].m->view;
+
+	for (uint32_t i = 0; i < s->guest_room; i++) {
+		const struct guest *g = &s->guests[i];
+
+		if (!g->running)
+			continue;
+		for (uint16_t k = 0; k < g->truth.count; k++) {
+			uint64_t word = view[g->truth.list[k].cell];
+
+			if (word_dead(word) ? word_born(word) >= g->truth.list[k].born
+					    : word_born(word) > g->truth.list[k].born)
+				sim_violate(s,
+					"poison: guest %u of cell %u runs on without cell %u after "
+					"the recovery",
+					i, g->home, g->truth.list[k].cell);
+		}
+	}
+}
+
+/* Promise 4: no frame has two owners; once all is settled, none is lost either. */
+void check_books(struct machine *s, bool settled)
+{
+	if (s->result->violated)
+		return;
+	for (uint16_t c = 0; c < s->cfg.cells; c++) {
+		uint32_t used, booked;
+
+		if (!s->cells[c].running || s->cells[c].dead)
+			continue;
+		used = guests_frames_used(s, c, false);
+		booked = guests_frames_used(s, c, true);
+		if (used > booked)
+			sim_violate(s,
+				"conservation: %u frames of cell %u are used, its book has %u",
+				used, c, booked);
+		else if (settled && used != booked)
+			sim_violate(
+				s, "conservation: %u frames of cell %u are lost", booked - used, c);
+	}
+	for (uint32_t i = 0; settled && i < s->loan_count; i++) {
+		const struct loan *l = &s->loans[i];
+
+		if (l->live && (!l->in_lender || !l->in_borrower))
+			sim_violate(s, "conservation: a loan of cell %u is in one book only",
+				l->lender);
+	}
+}
+
+const char *check_unsettled(struct machine *s)
+{
+	static const char *const why[] = { "a dead cell is not fenced",
+		"a cell has no working monitor", "a cell is suspended",
+		"the cells have different views", "a cell is wrong about another" };
+	uint64_t epoch = 0;
+
+	for (uint16_t c = 0; c < s->cfg.cells; c++) {
+		struct cell *cell = &s->cells[c];
+		struct cellset live;
+
+		/* One that was declared dead while it hung stays out until it is repaired. */
+		if (cell->out && cell->running && (cell->dead || !monitor_acts(s, c)))
+			return why[0];
+		if (cell->out && !cell->running)
+			continue;
+		if (!monitor_acts(s, c))
+			return why[1];
+		if (member_suspended(cell->m))
+			return why[2];
+		if (epoch && member_epoch(cell->m) != epoch)
+			return why[3];
+		epoch = member_epoch(cell->m);
+		member_live(cell->m, &live);
+		for (uint16_t k = 0; k < s->cfg.cells; k++)
+			if (cellset_has(&live, k) != s->cells[k].running)
+				return why[4];
+	}
+	return NULL;
+}
+
+/* Promises 2 and 3 at rest: every guest has a monitor, and all that it needs. */
+void check_guests_settled(struct machine *s)
+{
+	for (uint32_t i = 0; i < s->guest_room && !s->result->violated; i++) {
+		const struct guest *g = &s->guests[i];
+
+		if (!g->running)
+			continue;
+		if (!g->in_book || !monitor_acts(s, g->home) ||
+			s->cells[g->home].boot != g->home_born)
+			sim_violate(s, "conservation: guest %u of cell %u runs in nobody's book", i,
+				g->home);
+		for (uint16_t k = 0; k < g->truth.count; k++)
+			if (g->truth.list[k].born <= s->cells[g->truth.list[k].cell].failed_boot &&
+				!monitor_acts(s, g->truth.list[k].cell))
+				sim_violate(s,
+					"poison: guest %u of cell %u runs on without cell %u", i,
+					g->home, g->truth.list[k].cell);
+	}
+}
+
+void check_dump(const struct machine *s)
+{
+	static const char *const leads[] = { "", " proposes", " has committed" };
+	static const char *const steps[] = { "fences", "ends guests", "is ready", "has resumed" };
+
+	for (uint32_t i = 0; s->cfg.trace && i < s->loan_count; i++) {
+		const struct loan *l = &s->loans[i];
+
+		sim_trace(s, "loan of cell %u born %u to guest %u of cell %u born %u:%s%s%s",
+			l->lender, l->lender_born, l->guest, l->borrower, l->borrower_born,
+			l->live ? " used" : "", l->in_lender ? ", in the lender's book" : "",
+			l->in_borrower ? ", in the borrower's book" : "");
+	}
+	for (uint16_t c = 0; s->cfg.trace && c < s->cfg.cells; c++) {
+		const struct cell *cell = &s->cells[c];
+		const struct membership *m = cell->m;
+
+		sim_trace(s, "cell %u:%s%s%s%s life %u of %u claimed, boot %u, failed %u", c,
+			cell->dead ? " dead" : "", cell->hung ? " hung" : "",
+			cell->running ? " running" : "", cell->stopped ? " stopped" : "",
+			cell->life, cell->claimed, cell->boot, cell->failed_boot);
+		if (!m)
+			continue;
+		sim_trace(s, "   view %u of %u, seen %u of %u,%s %s, waits for %u",
+			ballot_count(m->epoch), ballot_cell(m->epoch), ballot_count(m->promised),
+			ballot_cell(m->promised), leads[m->lead], steps[m->step],
+			cellset_count(&m->waiting));
+		for (uint16_t k = 0; k < s->cfg.cells && k < 64; k++)
+			sim_trace(s, "   cell %u: born %u life %u%s%s, watch %u flags %#x", k,
+				word_born(m->known[k]), word_life(m->known[k]),
+				word_dead(m->known[k]) ? " dead" : "",
+				m->known[k] == m->view[k] ? "" : " (not agreed)", m->peers[k].watch,
+				m->peers[k].flags);
+	}
+}
