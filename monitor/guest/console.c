@@ -142,7 +142,6 @@ static void broadcast(struct console *c, const uint8_t *data, size_t bytes)
 /* Takes what the guest printed, and gives it to everyone. */
 static void flush_output(struct console *c)
 {
-	_Static_assert(CONSOLE_OUT_BYTES <= 64u << 10, "the copy is on the stack");
 	uint8_t data[CONSOLE_OUT_BYTES];
 	char text[NOTE_BYTES];
 	uint64_t dropped;

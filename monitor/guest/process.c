@@ -24,6 +24,7 @@ struct words {
 	const char *name, *runtime;
 };
 
+/* argp is used by the only thread. NOLINTBEGIN(concurrency-mt-unsafe) */
 static error_t parse_word(int key, char *arg, struct argp_state *state)
 {
 	struct words *w = state->input;
@@ -53,6 +54,7 @@ static error_t parse_word(int key, char *arg, struct argp_state *state)
 		return ARGP_ERR_UNKNOWN;
 	}
 }
+/* NOLINTEND(concurrency-mt-unsafe) */
 
 static const struct argp_option options[] = {
 	{ "cell", 'c', "N", 0, "home cell", 0 },
@@ -177,6 +179,7 @@ int guest_process_main(int argc, char **argv)
 	int status;
 
 	argp_err_exit_status = EXIT_USAGE;
+	/* No thread has begun. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	argp_parse(&parser, argc, argv, 0, NULL, &words);
 	(void)fcntl(REPORT_START_FD, F_SETFD, FD_CLOEXEC);
 	(void)signal(SIGPIPE, SIG_IGN);

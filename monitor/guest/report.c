@@ -82,6 +82,21 @@ int guest_order_decode(const json_t *value, struct guest_order *o, struct err *e
 	return f.rc;
 }
 
+/* A text that was cut may end in half a character, which JSON can't carry. */
+static json_t *words(const char *text)
+{
+	char plain[ERR_TEXT_BYTES];
+	json_t *value = json_string(text);
+	size_t n = 0;
+
+	if (value)
+		return value;
+	for (; text[n] && n + 1 < sizeof(plain); n++)
+		plain[n] = (unsigned char)text[n] < 0x80 ? text[n] : '?';
+	plain[n] = '\0';
+	return json_string(plain);
+}
+
 json_t *guest_report_encode(const struct guest_report *r)
 {
 	const char *op = report_names[r->op];
@@ -93,17 +108,18 @@ json_t *guest_report_encode(const struct guest_report *r)
 			"start_time", (json_int_t)r->start_time);
 		break;
 	case REPORT_ERROR:
-		value = json_pack("{s:s,s:i,s:s}", "op", op, "code", (int)r->code, "text", r->text);
+		value = json_pack(
+			"{s:s,s:i,s:o}", "op", op, "code", (int)r->code, "text", words(r->text));
 		break;
 	case REPORT_STATE:
-		value = json_pack("{s:s,s:s,s:s,s:I}", "op", op, "state", state_names[r->state],
-			"cause", r->cause, "reboots", (json_int_t)r->reboots);
+		value = json_pack("{s:s,s:s,s:o,s:I}", "op", op, "state", state_names[r->state],
+			"cause", words(r->cause), "reboots", (json_int_t)r->reboots);
 		break;
 	case REPORT_REGISTER:
-		value = json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:I,s:o,s:o}", "op", op, "name",
+		value = json_pack("{s:s,s:s,s:I,s:I,s:s,s:o,s:I,s:o,s:o}", "op", op, "name",
 			r->spec.name, "pid", (json_int_t)r->pid, "start_time",
 			(json_int_t)r->start_time, "state", state_names[r->state], "cause",
-			r->cause, "reboots", (json_int_t)r->reboots, "spec",
+			words(r->cause), "reboots", (json_int_t)r->reboots, "spec",
 			guest_spec_encode(&r->spec), "home", guest_home_encode(&r->home));
 		break;
 	case REPORT_SHOWN:

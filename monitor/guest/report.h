@@ -26,7 +26,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define REPORT_BYTES_MAX (64u * 1024u)
+#define REPORT_BYTES_MAX 65536u
 #define REPORT_RETRY_MS 200u
 #define REPORT_CAUSE_BYTES 200u
 /* The control socket of a new guest process. */

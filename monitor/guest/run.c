@@ -29,11 +29,12 @@ static uint64_t now_ns(void)
 /* `cause` may be r->cause itself; what is too long is cut. */
 static void keep_cause(struct run *r, const char *cause)
 {
-	size_t n = 0;
+	size_t bytes = strlen(cause);
 
-	for (; n + 1 < sizeof(r->cause) && cause[n]; n++)
-		r->cause[n] = cause[n];
-	r->cause[n] = '\0';
+	if (bytes >= sizeof(r->cause))
+		bytes = sizeof(r->cause) - 1;
+	memmove(r->cause, cause, bytes);
+	r->cause[bytes] = '\0';
 }
 
 static void set_state(struct run *r, enum report_state state, const char *cause)

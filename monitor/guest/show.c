@@ -38,7 +38,7 @@ static json_t *show_memory(struct run *r)
 			if (counts[n])
 				json_array_append_new(
 					list, json_pack("{s:I,s:I}", "node", (json_int_t)n, "bytes",
-						      (json_int_t)(counts[n] * 4096)));
+						      (json_int_t)counts[n] * 4096));
 	free(counts);
 	return list;
 }

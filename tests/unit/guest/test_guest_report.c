@@ -263,6 +263,18 @@ Test(report, causes_are_cut_and_without_control_characters)
 	cr_assert_eq(strlen(r.cause), REPORT_CAUSE_BYTES - 1);
 }
 
+/* A path of umlauts, cut by a text's limit. */
+Test(report, half_a_character_at_the_end_is_told_all_the_same)
+{
+	struct guest_report r = { .op = REPORT_ERROR,
+		.code = EXIT_INVALID,
+		.text = "no file /\xc3\xa4\xc3" },
+			    back;
+
+	report_survives(&r, &back);
+	cr_assert_str_eq(back.text, "no file /???");
+}
+
 static void pair(int socks[2])
 {
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, socks), 0);
