@@ -17,8 +17,8 @@ static const struct ram_region *region_of(const struct ram_map *m, uint64_t at, 
 	return NULL;
 }
 
-uint32_t ram_iov(const struct ram_map *m, struct gpa at, uint64_t bytes, struct iovec *iov,
-	uint32_t max)
+uint32_t ram_iov(
+	const struct ram_map *m, struct gpa at, uint64_t bytes, struct iovec *iov, uint32_t max)
 {
 	uint64_t addr = at.addr;
 	uint32_t n = 0;

@@ -42,8 +42,8 @@ bool ram_write(const struct ram_map *m, struct gpa to, const void *src, size_t b
  * or more pieces would be needed. The memory stays the guest's: its contents may
  * change at any time and must never be judged in place.
  */
-uint32_t ram_iov(const struct ram_map *m, struct gpa at, uint64_t bytes, struct iovec *iov,
-	uint32_t max);
+uint32_t ram_iov(
+	const struct ram_map *m, struct gpa at, uint64_t bytes, struct iovec *iov, uint32_t max);
 
 /*
  * The host address of a naturally aligned field of 1, 2, 4 or 8 bytes, for
