@@ -164,3 +164,17 @@ int guest_home_covers(const struct guest_home *h, uint64_t memory_bytes, struct 
 			(unsigned long long)(sum >> 20), (unsigned long long)(memory_bytes >> 20));
 	return 0;
 }
+
+bool guest_home_node_of(const struct guest_home *h, uint64_t off, uint32_t *node)
+{
+	uint64_t at = 0;
+
+	*node = h->nodes[0];
+	for (uint32_t i = 0; i < h->memory_count; i++) {
+		*node = h->memory[i].node;
+		if (off - at < h->memory[i].bytes)
+			return true;
+		at += h->memory[i].bytes;
+	}
+	return h->node_count == 1;
+}

@@ -61,4 +61,10 @@ int guest_home_decode(const json_t *value, struct guest_home *h, struct err *e);
  */
 int guest_home_covers(const struct guest_home *h, uint64_t memory_bytes, struct err *e);
 
+/*
+ * Host node on which offset `off` of RAM was placed; false if the home has
+ * several nodes and no plan, so that only the kernel knows. Async-signal-safe.
+ */
+bool guest_home_node_of(const struct guest_home *h, uint64_t off, uint32_t *node);
+
 #endif

@@ -165,8 +165,10 @@ static int run_guest(struct run *r, const struct words *w, int sock, struct err 
 	if (rc)
 		return rc;
 	rc = run_go(r, sock, e);
-	if (r->hangs)
+	if (r->hangs) {
+		(void)unlink(r->paths.console_sock);
 		_exit(r->state == REPORT_STOPPED ? EXIT_OK : EXIT_FAILED);
+	}
 	run_unbuild(r);
 	return rc;
 }

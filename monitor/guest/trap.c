@@ -44,13 +44,17 @@ _Noreturn static void die(const void *addr)
 		"{\"op\":\"state\",\"state\":\"crashed\",\"reboots\":0,\"cause\":\"";
 	char record[RECORD_BYTES] = "";
 	int sock = atomic_load(&report_sock);
-	struct gpa gpa;
+	struct view_place place;
 
 	append(record, head);
 	append(record, "uncorrected memory error ");
-	if (guest_views && views_gpa_of(guest_views, addr, &gpa)) {
+	if (guest_views && views_place_of(guest_views, addr, &place)) {
 		append(record, "at guest address ");
-		append_hex(record, gpa.addr);
+		append_hex(record, place.gpa.addr);
+		if (place.node_known) {
+			append(record, " on node ");
+			append_hex(record, place.node);
+		}
 		append(record, ", met by a device");
 	} else {
 		append(record, "in the guest process's own memory at ");

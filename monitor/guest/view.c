@@ -66,6 +66,7 @@ int views_init(struct views *v, const struct kvm_system *system, const struct gu
 
 	memset(v, 0, sizeof(*v));
 	v->memory = memory;
+	v->home = home;
 	rc = view_new(&v->items[0], system, memory, home, e);
 	if (!rc)
 		v->count = 1;
@@ -120,7 +121,7 @@ int views_ioeventfd(struct views *v, struct gpa gpa, uint32_t bytes, int eventfd
 	return 0;
 }
 
-bool views_gpa_of(const struct views *v, const void *hva, struct gpa *gpa)
+bool views_place_of(const struct views *v, const void *hva, struct view_place *place)
 {
 	uintptr_t at = (uintptr_t)hva;
 
@@ -128,7 +129,8 @@ bool views_gpa_of(const struct views *v, const void *hva, struct gpa *gpa)
 		uintptr_t start = (uintptr_t)v->items[i]->hva;
 
 		if (at >= start && at - start < v->memory->bytes) {
-			*gpa = guest_memory_gpa(at - start);
+			place->gpa = guest_memory_gpa(at - start);
+			place->node_known = guest_home_node_of(v->home, at - start, &place->node);
 			return true;
 		}
 	}

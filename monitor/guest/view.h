@@ -35,6 +35,7 @@ struct views {
 	struct view *items[VIEWS_MAX];	   /* owned */
 	uint32_t count;			   /* at least 1 */
 	const struct guest_memory *memory; /* borrowed */
+	const struct guest_home *home;	   /* borrowed */
 };
 
 /* Makes the views for a guest at this home. 0, or a negative errno with *e. */
@@ -54,7 +55,14 @@ int views_restore(struct views *v);
 /* In every view, or, after a failure, in none. 0 or -errno. */
 int views_ioeventfd(struct views *v, struct gpa gpa, uint32_t bytes, int eventfd, bool attach);
 
-/* Which guest address does a host address belong to, in any view? */
-bool views_gpa_of(const struct views *v, const void *hva, struct gpa *gpa);
+/* A place in guest RAM. */
+struct view_place {
+	struct gpa gpa;
+	bool node_known;
+	uint32_t node; /* host node, by the placement */
+};
+
+/* Which place does a host address belong to, in any view? false: none. Async-signal-safe. */
+bool views_place_of(const struct views *v, const void *hva, struct view_place *place);
 
 #endif
