@@ -121,7 +121,8 @@ def out_machines_are_parsed():
 def out_requests_that_are_none_are_ignored_or_refused():
     ident = b"0123456789abcdef"
     for line in (b"", b"x", b"box1", b"box1 " + ident, b"box1 " + ident[:15] + b" ping",
-                 b"box1 " + ident.upper() + b" ping", b"box1  " + ident + b" ping", b"box1 " + ident + b" p\xc3\xa4ng", b"box12345 " + ident + b" ping",
+                 b"box1 " + ident.upper() + b" ping", b"box1  " + ident + b" ping",
+                 b"box1 " + ident + b" p\xc3\xa4ng", b"box12345 " + ident + b" ping",
                  b"alf box1 " + ident + b" ping", b"box1 " + ident + b" " + b"x" * 2000):
         equal(f"{line[:40]!r}", control.parse_request(line), None)
     for line, reason in ((b"box2 " + ident + b" ping", "box1"), (b"box1 " + ident + b" ", "empty"),
