@@ -99,13 +99,14 @@ static void handle_exit(struct vcpu *v)
 
 static void memory_error(struct vcpu *v)
 {
-	char cause[VCPU_CAUSE_BYTES];
-	struct view *view = v->view;
-	uint64_t off = (uint64_t)((uint8_t *)v->trap.addr - view->hva);
+	struct view_place place = { 0 };
+	char cause[VCPU_CAUSE_BYTES], node[24] = "";
 
+	if (views_place_of(v->all->views, v->trap.addr, &place) && place.node_known)
+		snprintf(node, sizeof(node), " on node %u", place.node);
 	snprintf(cause, sizeof(cause),
-		"uncorrected memory error at guest address 0x%llx, used by vCPU %u",
-		(unsigned long long)guest_memory_gpa(off).addr, v->index);
+		"uncorrected memory error at guest address 0x%llx%s, used by vCPU %u",
+		(unsigned long long)place.gpa.addr, node, v->index);
 	halt(v, VCPU_FAILED, cause);
 }
 
@@ -238,6 +239,7 @@ int vcpus_init(struct vcpus *v, const struct kvm_system *system, struct views *v
 
 	memset(v, 0, sizeof(*v));
 	v->env = *env;
+	v->views = views;
 	v->phase = VCPUS_PAUSED;
 	if (plan->topology.cpus > system->vcpus_max)
 		return err_set(e, EXIT_INVALID,

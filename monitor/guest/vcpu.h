@@ -60,7 +60,8 @@ enum vcpu_phase {
 
 struct vcpus {
 	struct vcpu_env env;
-	struct vcpu *items; /* owned */
+	const struct views *views; /* borrowed */
+	struct vcpu *items;	   /* owned */
 	uint32_t count, threads;
 	pthread_mutex_t lock;
 	pthread_cond_t moved; /* phase, or number of parked threads */

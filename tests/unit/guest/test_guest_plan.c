@@ -156,3 +156,22 @@ Test(plan, ram_goes_on_above_the_hole)
 	cr_assert_eq(map.regions[1].bytes, 2 * MIB);
 	cr_assert_eq(map.regions[1].hva - map.regions[0].hva, (ptrdiff_t)LAYOUT_LOW_RAM_END);
 }
+
+Test(home, offsets_are_on_the_nodes_of_the_plan)
+{
+	struct guest_home h = home_of_two();
+	uint32_t node;
+
+	cr_assert_not(guest_home_node_of(&h, 0, &node), "two nodes and no plan");
+	h.memory[0] = (struct home_range){ 6, 4 * MIB };
+	h.memory[1] = (struct home_range){ 3, 2 * MIB };
+	h.memory_count = 2;
+	cr_assert(guest_home_node_of(&h, 4 * MIB - 1, &node));
+	cr_assert_eq(node, 6);
+	cr_assert(guest_home_node_of(&h, 4 * MIB, &node));
+	cr_assert_eq(node, 3);
+	h.memory_count = 0;
+	h.node_count = 1;
+	cr_assert(guest_home_node_of(&h, 5 * MIB, &node));
+	cr_assert_eq(node, 3);
+}
