@@ -240,13 +240,13 @@ static void draw_title(struct pen *pen, const struct picture *p, uint32_t cell)
 	pen_mark(pen, TOP_RIGHT);
 }
 
-static void draw_node(struct pen *pen, const struct machine_node *node)
+static void draw_node(struct pen *pen, const struct machine_node *node, bool dead)
 {
 	char cpus[512];
 
 	pen_text(pen, "node %u  ", node->os_node);
 	if (cpu_set_empty(&node->cpus)) {
-		pen_text(pen, "no CPUs, memory only");
+		pen_text(pen, dead ? "its CPUs are offline" : "no CPUs, memory only");
 		return;
 	}
 	(void)cpu_set_format(&node->cpus, cpus, sizeof(cpus));
@@ -335,7 +335,7 @@ static void draw_inside(struct pen *pen, const struct picture *p, uint32_t cell,
 	if (line >= box_lines(p, cell))
 		return;
 	if (line < 2 * plan->node_count && line % 2 == 0)
-		draw_node(pen, &p->machine->nodes[plan->nodes[line / 2]]);
+		draw_node(pen, &p->machine->nodes[plan->nodes[line / 2]], is_dead(p, cell));
 	else if (line < 2 * plan->node_count)
 		draw_memory(pen, p, cell, &p->machine->nodes[plan->nodes[line / 2]]);
 	else if (guests == 0)
