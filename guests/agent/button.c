@@ -3,14 +3,12 @@
 
 #include <fcntl.h>
 #include <linux/input.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define DEVICES 8
 #define RESCAN_MS 1000
 
 static bool has_power_key(int fd)
@@ -22,9 +20,9 @@ static bool has_power_key(int fd)
 }
 
 /* Opens the devices that are new since the last time. */
-static void scan(struct pollfd devices[DEVICES])
+static void scan(struct pollfd devices[BUTTON_DEVICES])
 {
-	for (int i = 0; i < DEVICES; i++) {
+	for (int i = 0; i < BUTTON_DEVICES; i++) {
 		char path[32];
 
 		if (devices[i].fd >= 0)
@@ -53,17 +51,23 @@ static bool pressed(struct pollfd *device)
 	return false;
 }
 
-void button_wait(void)
+void button_open(struct button *b)
 {
-	struct pollfd devices[DEVICES];
+	for (int i = 0; i < BUTTON_DEVICES; i++)
+		b->devices[i] = (struct pollfd){ .fd = -1 };
+	scan(b->devices);
+}
 
-	for (int i = 0; i < DEVICES; i++)
-		devices[i] = (struct pollfd){ .fd = -1 };
+void button_wait(struct button *b)
+{
 	for (;;) {
-		scan(devices);
-		poll(devices, DEVICES, RESCAN_MS);
-		for (int i = 0; i < DEVICES; i++)
-			if (devices[i].fd >= 0 && devices[i].revents && pressed(&devices[i]))
+		scan(b->devices);
+		poll(b->devices, BUTTON_DEVICES, RESCAN_MS);
+		for (int i = 0; i < BUTTON_DEVICES; i++) {
+			struct pollfd *device = &b->devices[i];
+
+			if (device->fd >= 0 && device->revents && pressed(device))
 				return;
+		}
 	}
 }

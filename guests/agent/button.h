@@ -2,10 +2,19 @@
 #ifndef CELLVISOR_GUESTS_AGENT_BUTTON_H
 #define CELLVISOR_GUESTS_AGENT_BUTTON_H
 
-/*
- * Waits for the power button: KEY_POWER of any input device, also of one that
- * appears later. Returns when it was pressed.
- */
-void button_wait(void);
+#include <poll.h>
+
+#define BUTTON_DEVICES 8
+
+/* KEY_POWER of any input device, also of one that appears later. */
+struct button {
+	struct pollfd devices[BUTTON_DEVICES]; /* fd -1: none */
+};
+
+/* From here on no press is lost: opens the input devices that there are. */
+void button_open(struct button *b);
+
+/* Returns when it was pressed. */
+void button_wait(struct button *b);
 
 #endif

@@ -213,21 +213,22 @@ static void *serve_commands(void *unused)
 	return NULL;
 }
 
-static void *serve_button(void *unused)
+static void *serve_button(void *argument)
 {
-	(void)unused;
+	struct button *button = argument;
+
 	for (;;) {
-		button_wait();
+		button_wait(button);
 		console_say(&console, "cv-note power button");
 		end_machine("power-button", RB_POWER_OFF);
 	}
 	return NULL;
 }
 
-static void start_thread(void *(*body)(void *))
+static void start_thread(void *(*body)(void *), void *argument)
 {
 	pthread_t thread;
-	int rc = pthread_create(&thread, NULL, body, NULL);
+	int rc = pthread_create(&thread, NULL, body, argument);
 
 	if (rc)
 		console_say(&console, "cv-note thread: %s", strerrordesc_np(rc));
@@ -266,6 +267,7 @@ static _Noreturn void beat(struct pattern *pattern)
 int main(void)
 {
 	struct pattern pattern;
+	struct button button;
 
 	signal(SIGPIPE, SIG_IGN);
 	mount_all();
@@ -273,8 +275,9 @@ int main(void)
 	klogctl(KLOG_CONSOLE_LEVEL, NULL, 1); /* only what ends the kernel interrupts our lines */
 	load_modules();
 	watch_memory(&pattern);
+	button_open(&button);
 	console_say(&console, "cv-ready");
-	start_thread(serve_commands);
-	start_thread(serve_button);
+	start_thread(serve_commands, NULL);
+	start_thread(serve_button, &button);
 	beat(&pattern);
 }
