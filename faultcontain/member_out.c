@@ -140,7 +140,7 @@ static bool compose(
 		msg->seen = own_round ? m->promised : 0;
 		return true;
 	case MEMBER_OP_REPORT:
-		return m->epoch != 0;
+		return m->promised != 0;
 	case MEMBER_OP_PROPOSE:
 		*table = m->offer;
 		return m->lead == LEAD_PROPOSING;

@@ -139,7 +139,8 @@ static bool needs_round(const struct membership *m)
 
 bool member_unsettled(const struct membership *m)
 {
-	return m->lead != LEAD_NONE || (m->epoch && (m->step != STEP_RESUMED || needs_round(m)));
+	return m->lead != LEAD_NONE || (m->epoch && m->step != STEP_RESUMED) ||
+	       ((m->epoch || m->promised) && needs_round(m));
 }
 
 void member_consider(struct membership *m)
@@ -153,8 +154,8 @@ void member_consider(struct membership *m)
 			propose(m);
 		return;
 	}
-	if (m->epoch == 0) {
-		if (!led_by_other(m) && may_found(m))
+	if (m->epoch == 0 && !led_by_other(m)) {
+		if (may_found(m))
 			propose(m);
 		return;
 	}

@@ -107,9 +107,9 @@ const char *check_unsettled(struct machine *s)
 		struct cellset live;
 
 		/* One that was declared dead while it hung stays out until it is repaired. */
-		if (cell->out && cell->running && (cell->dead || !monitor_acts(s, c)))
+		if (cell->out && cell->running && cell->admitted && !monitor_acts(s, c))
 			return why[0];
-		if (cell->out && !cell->running)
+		if (cell->out && !monitor_acts(s, c))
 			continue;
 		if (!monitor_acts(s, c))
 			return why[1];
@@ -120,7 +120,7 @@ const char *check_unsettled(struct machine *s)
 		epoch = member_epoch(cell->m);
 		member_live(cell->m, &live);
 		for (uint16_t k = 0; k < s->cfg.cells; k++)
-			if (cellset_has(&live, k) != s->cells[k].running)
+			if (cellset_has(&live, k) != monitor_acts(s, k))
 				return why[4];
 	}
 	return NULL;

@@ -250,11 +250,11 @@ static bool known_to_anyone(const struct machine *s, uint16_t cell)
 void faults_init_system(struct machine *s)
 {
 	sim_push(s, &(struct event){ .what = EV_INIT }, INIT_PERIOD_NS);
-	/* A repaired cell whose first monitor failed before anyone heard it: once more. */
+	/* A cell without a monitor of whose boot nobody has heard, so that no peer starts it. */
 	for (uint16_t c = 0; c < s->cfg.cells; c++)
-		if (!s->cells[c].running && !s->cells[c].dead && !s->cells[c].hung &&
-			!s->cells[c].admitted && !known_to_anyone(s, c))
-			monitor_launch(s, c, true, 5 * MS);
+		if (!s->cells[c].running && !s->cells[c].hung && !s->cells[c].out &&
+			!known_to_anyone(s, c))
+			monitor_launch(s, c, !s->cells[c].admitted, 5 * MS);
 	for (uint16_t c = 0; c < s->cfg.cells; c++)
 		if (monitor_acts(s, c))
 			return;
@@ -262,6 +262,8 @@ void faults_init_system(struct machine *s)
 		if (s->cells[c].dead || s->cells[c].hung)
 			continue;
 		monitor_kill(s, c, "init starts it again");
-		monitor_launch(s, c, !s->cells[c].admitted, 5 * MS);
+		monitor_launch(s, c,
+			!s->cells[c].admitted || s->cells[c].fenced_boot == s->cells[c].boot,
+			5 * MS);
 	}
 }

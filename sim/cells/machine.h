@@ -124,6 +124,7 @@ struct cell {
 	/* The machine's record of its lives. */
 	uint32_t claimed, boot;
 	uint32_t failed_boot; /* boots up to this one have really failed */
+	uint32_t fenced_boot; /* on record: boots up to this one were fenced */
 	uint32_t fenced;      /* lives up to this one have been killed, begun or not */
 	bool out;	      /* has failed and is not repaired */
 	struct cellset late;  /* whose guests it still has to end: PLANT_BARRIER_SKIPPED */
@@ -203,7 +204,7 @@ void monitor_drain(struct machine *s, uint16_t cell);
 /* It executes again after it was stopped or its CPUs hung. */
 void monitor_goes_on(struct machine *s, uint16_t cell);
 void monitor_event(struct machine *s, const struct event *e);
-/* Claims the next life of a cell and starts it; `born` 0: afresh. For init and operators. */
+/* Claims the next life of a cell and starts it. For init and operators. */
 void monitor_launch(struct machine *s, uint16_t cell, bool afresh, uint64_t after_ns);
 
 /* guests.c */

@@ -169,6 +169,10 @@ static void restart(struct machine *s, uint16_t cell, const struct member_action
 		done.report.incarnation = peer->claimed;
 	} else {
 		start.start.born = a->born ? a->born : peer->boot;
+		if (!a->born && peer->fenced_boot == peer->boot) { /* says the record */
+			start.start.born = peer->boot = a->incarnation;
+			peer->admitted = peer->out = false;
+		}
 		peer->claimed = a->incarnation;
 		s->result->restarts++;
 		if (s->cfg.plant != PLANT_OLD_MONITOR_SURVIVES)
@@ -238,8 +242,10 @@ static void fence(struct machine *s, const struct event *e)
 		uint32_t boot = e->born ? e->born : e->life;
 
 		/* Also one that was started and has not begun to execute yet. */
-		if (c->boot <= boot)
+		if (c->boot <= boot) {
 			c->fenced = c->claimed;
+			c->fenced_boot = c->boot;
+		}
 		if (c->running && (c->life <= e->life || c->born <= boot))
 			monitor_kill(s, e->about, "fence");
 		guests_of_boot_end(s, e->about, boot, "fence");
