@@ -161,7 +161,8 @@ enum member_action_kind {
 	MEMBER_GATHER,
 	/*
 	 * Claim the life `incarnation` of `cell` for good (exclusively, so that no
-	 * two lives ever have one number), kill what is left of its earlier
+	 * two lives ever have one number; refused if that life is claimed, or if the
+	 * cell was started afresh since `born`), kill what is left of its earlier
 	 * monitors (not its guests), start a monitor with this incarnation and
 	 * `born` (0: unknown here; what the machine has on record, else the
 	 * incarnation, after ending leftovers). Answer by member_done().
@@ -230,8 +231,9 @@ enum member_result {
 	MEMBER_DONE,
 	MEMBER_FAILED, /* to be tried again */
 	/*
-	 * RESTART: the life is claimed already, `incarnation` is the highest one
-	 * claimed. FENCE: the other side has fenced this cell first; stops this one.
+	 * RESTART: the life is claimed already, or the cell was started afresh;
+	 * `incarnation` and `born` are those of the highest life claimed. FENCE: the other side has
+	 * fenced this cell first; stops this one.
 	 */
 	MEMBER_REFUSED,
 };
@@ -245,6 +247,7 @@ struct member_report {
 	enum member_result result;
 	uint16_t cell;
 	uint32_t incarnation;
+	uint32_t born; /* of a RESTART that was refused; 0: not on record */
 	uint64_t epoch;
 };
 void member_done(struct membership *m, uint64_t now_ns, const struct member_report *report);

@@ -126,9 +126,16 @@ static void done_restart(struct membership *m, const struct member_report *r)
 	case MEMBER_FAILED:
 		p->watch = WATCH_OK;
 		break;
-	case MEMBER_REFUSED: /* someone else restarts it: wait for that life */
+	case MEMBER_REFUSED: /* someone else starts it: wait for that life */
 		if (r->incarnation > p->claimed && r->incarnation <= MEMBER_INCARNATION_MAX)
 			p->claimed = r->incarnation;
+		if (r->born > word_born(m->known[r->cell]) && r->born <= r->incarnation &&
+			r->incarnation <= MEMBER_INCARNATION_MAX) {
+			/* Started afresh: so the boot that is known here is over. */
+			m->known[r->cell] = word_make(r->born, r->incarnation);
+			member_new_life(m, r->cell);
+			member_consider(m);
+		}
 		break;
 	}
 }

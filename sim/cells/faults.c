@@ -75,7 +75,7 @@ void faults_node_dies(struct machine *s, uint16_t cell, uint16_t node)
 static bool others_execute(const struct machine *s, uint16_t cell)
 {
 	for (uint16_t c = 0; c < s->cfg.cells; c++)
-		if (c != cell && !s->cells[c].dead && !s->cells[c].hung)
+		if (c != cell && !s->cells[c].out && !s->cells[c].hung)
 			return true;
 	return false;
 }
@@ -252,9 +252,11 @@ void faults_init_system(struct machine *s)
 	sim_push(s, &(struct event){ .what = EV_INIT }, INIT_PERIOD_NS);
 	/* A cell without a monitor of whose boot nobody has heard, so that no peer starts it. */
 	for (uint16_t c = 0; c < s->cfg.cells; c++)
-		if (!s->cells[c].running && !s->cells[c].hung && !s->cells[c].out &&
-			!known_to_anyone(s, c))
+		if (!monitor_acts(s, c) && !s->cells[c].hung && !s->cells[c].out &&
+			!known_to_anyone(s, c)) {
+			monitor_kill(s, c, "nobody knows it: started again");
 			monitor_launch(s, c, !s->cells[c].admitted, 5 * MS);
+		}
 	for (uint16_t c = 0; c < s->cfg.cells; c++)
 		if (monitor_acts(s, c))
 			return;

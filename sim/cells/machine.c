@@ -223,9 +223,11 @@ static void measure(struct machine *s)
 /* After everything, the machine must still do what it is for. */
 static void serve(struct machine *s)
 {
-	bool served = false;
+	bool served = false, any = false;
 
-	if (s->result->violated)
+	for (uint16_t c = 0; c < s->cfg.cells; c++)
+		any |= monitor_acts(s, c);
+	if (s->result->violated || !any)
 		return;
 	for (uint16_t c = 0; c < s->cfg.cells && !served; c++)
 		served = guests_serve(s, c);

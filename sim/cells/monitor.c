@@ -164,9 +164,11 @@ static void restart(struct machine *s, uint16_t cell, const struct member_action
 	};
 	if (sim_hit(s, SITE_RESTART_FAILS)) {
 		done.report.result = MEMBER_FAILED;
-	} else if (a->incarnation <= peer->claimed && s->cfg.plant != PLANT_LIFE_NOT_CLAIMED) {
+	} else if ((a->incarnation <= peer->claimed || (a->born && a->born < peer->boot)) &&
+		   s->cfg.plant != PLANT_LIFE_NOT_CLAIMED) {
 		done.report.result = MEMBER_REFUSED;
 		done.report.incarnation = peer->claimed;
+		done.report.born = peer->boot;
 	} else {
 		start.start.born = a->born ? a->born : peer->boot;
 		if (!a->born && peer->fenced_boot == peer->boot) { /* says the record */
