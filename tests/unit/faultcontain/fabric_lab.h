@@ -172,6 +172,20 @@ static inline void lab_serve(struct lab_cell **cells, size_t count)
 			lab_serve(idle, sizeof(idle) / sizeof(idle[0]));                           \
 	} while (0)
 
+/* A monitor in a process of its own; to be killed and waited for. */
+static inline pid_t lab_peer(const char *dir, uint16_t cell, uint64_t incarnation)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct lab_cell *c = lab_open(dir, cell, incarnation);
+
+		for (;;)
+			lab_serve(&c, 1);
+	}
+	return pid;
+}
+
 static inline const char *lab_dir(void)
 {
 	static char dir[64];
