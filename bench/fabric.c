@@ -37,9 +37,11 @@ static int ascending(const void *a, const void *b)
 
 static void report(const char *what, uint64_t *ns, size_t rounds)
 {
+	size_t middle = rounds / 2, late = rounds * 99 / 100;
+
 	qsort(ns, rounds, sizeof(*ns), ascending);
-	printf("%-12s median %7.2f  p99 %8.2f  least %7.2f\n", what, (double)ns[rounds / 2] / 1e3,
-		(double)ns[rounds * 99 / 100] / 1e3, (double)ns[0] / 1e3);
+	printf("%-12s median %7.2f  p99 %8.2f  least %7.2f\n", what, (double)ns[middle] / 1e3,
+		(double)ns[late] / 1e3, (double)ns[0] / 1e3);
 }
 
 /* --- file descriptors: pipes, sockets ---------------------------------------- */
@@ -180,6 +182,7 @@ int main(int argc, char **argv)
 	if (!ns || !mkdtemp(dir) || pipe(to) || pipe(from) ||
 		socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) {
 		fprintf(stderr, "usage: bench_fabric [ROUNDS]\n");
+		free(ns);
 		return 2;
 	}
 	bench_fabric(dir, ns, rounds);

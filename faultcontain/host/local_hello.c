@@ -333,7 +333,7 @@ static enum wire_refusal offered(
 
 void local_pending_ready(struct local *t, uint32_t index)
 {
-	struct received r;
+	struct received r = { .count = 0 };
 	struct wire_hello hello;
 	enum wire_refusal why;
 	int sock = t->pending[index].sock, rc;
@@ -467,7 +467,7 @@ static void answered(struct local *t, uint16_t cell, struct received *r)
 void local_sock_ready(struct local *t, uint16_t cell)
 {
 	struct local_link *link = &t->links[cell];
-	struct received r;
+	struct received r = { .count = 0 };
 	int rc;
 
 	if (link->sock < 0)

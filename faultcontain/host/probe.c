@@ -84,6 +84,7 @@ static int allocate(struct probe *p, const uint32_t *cpus)
 
 int probe_begin(struct probe **out, const uint32_t *cpus, size_t count, uint64_t deadline_ns)
 {
+	struct probe_leftovers none = { 0 }; /* no child has started when it is needed */
 	struct probe *p;
 	int ends[2], rc;
 
@@ -102,7 +103,7 @@ int probe_begin(struct probe **out, const uint32_t *cpus, size_t count, uint64_t
 	if (!rc && pipe2(ends, O_CLOEXEC | O_NONBLOCK))
 		rc = -errno;
 	if (rc) {
-		probe_end(p, NULL);
+		probe_end(p, &none);
 		return rc;
 	}
 	p->pipe_read = ends[0];
