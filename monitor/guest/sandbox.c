@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -39,7 +40,7 @@ static const int allowed[] = {
 	SCMP_SYS(fallocate),
 	SCMP_SYS(ftruncate),
 	SCMP_SYS(dup),
-	/* the console's log and socket, in folders that the process had to be able to write */
+	/* the console's log and socket: sandbox_enclose() leaves no other folder */
 	SCMP_SYS(renameat2),
 	SCMP_SYS(unlink),
 	/* event loop, sockets */
@@ -144,6 +145,10 @@ static int add_judged(scmp_filter_ctx filter)
 	if (!rc)
 		rc = seccomp_rule_add(
 			filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	/* a disk's thread keeps the kernel's workers on its CPUs */
+	if (!rc)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(io_uring_register), 1,
+			SCMP_A1(SCMP_CMP_EQ, IORING_REGISTER_IOWQ_AFF));
 	/* names of threads */
 	if (!rc)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
@@ -169,6 +174,18 @@ int sandbox_filter(struct err *e)
 			    "the system call filter can't be installed (CONFIG_SECCOMP_FILTER): %s",
 			    strerrordesc_np(-rc))
 		  : 0;
+}
+
+int sandbox_enclose(const char *folder, struct err *e)
+{
+	/* A kernel without network namespaces has nothing to take it off. */
+	if (unshare(CLONE_NEWNET) < 0 && errno != EINVAL)
+		return err_set(e, EXIT_ENVIRONMENT,
+			"no network namespace for the guest process: %s", strerrordesc_np(errno));
+	if (chroot(folder) < 0 || chdir("/") < 0)
+		return err_set(e, EXIT_ENVIRONMENT, "%s can't become the guest process's root: %s",
+			folder, strerrordesc_np(errno));
+	return 0;
 }
 
 /* The bounding set first: it takes a capability to shrink it. Without any there is nothing to do.
