@@ -161,7 +161,7 @@ void loans_peer(struct loans *l, uint64_t now_ns, uint16_t cell, uint32_t incarn
 		return;
 	strike(l, cell, live ? born : 0);
 	if (!live) {
-		*p = (struct peer){ .known = true, .serial = p->serial, .answers = p->answers };
+		*p = (struct peer){ .known = true };
 		return;
 	}
 	*p = (struct peer){
@@ -170,11 +170,9 @@ void loans_peer(struct loans *l, uint64_t now_ns, uint16_t cell, uint32_t incarn
 		.known = true,
 		.live = true,
 		/* Only who replaces another has to be told, and only once. */
-		.agreed = !replaces(l) || (p->agreed && p->born == born),
+		.agreed = !replaces(l) || p->agreed,
 		.due_ns = now_ns,
-		.serial = p->serial + 1,
-		.answers = p->answers,
-		.highest = p->born == born ? p->highest : 0,
+		.serial = 1,
 	};
 	for (uint32_t i = 0; i < l->cfg.line_max; i++) {
 		struct line *line = &l->lines[i];

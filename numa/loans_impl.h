@@ -33,7 +33,6 @@ struct peer {
 	uint32_t tell_at, told, tell_serial;
 	uint32_t answers; /* of ours so far */
 	uint32_t serial;  /* of our TELL */
-	uint32_t heard;	  /* its latest answer to that */
 	uint64_t due_ns;  /* TELL, while not agreed */
 	uint64_t highest; /* id that it asked for */
 };

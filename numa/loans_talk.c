@@ -116,7 +116,6 @@ static enum loans_recv on_return(
 	 * then. */
 	if (!p->agreed) {
 		p->serial++;
-		p->heard = 0;
 		p->due_ns = l->now_ns;
 	}
 	if (line)
@@ -157,17 +156,13 @@ static enum loans_recv on_recall(struct loans *l, const struct loan *wanted)
 	return LOANS_RECV_OK;
 }
 
-/* Is it of the latest answer to our latest TELL? An answer is one pass over the other's book. */
-static bool heard(const struct loans *l, struct peer *p, const struct loan_msg *msg)
+/* Does this answer our latest TELL, and is that still of interest? */
+static bool heard(const struct loans *l, const struct peer *p, const struct loan_msg *msg)
 {
-	if (!l->claimed || p->agreed || msg->serial != p->serial || msg->answer < p->heard)
-		return false;
-	p->heard = msg->answer;
-	return true;
+	return l->claimed && !p->agreed && msg->serial == p->serial;
 }
 
-/* A peer tells the monitor that replaces another of a line in its book. */
-static enum loans_recv on_line(struct loans *l, struct peer *p, const struct loan_msg *msg)
+static enum loans_recv on_line(struct loans *l, const struct peer *p, const struct loan_msg *msg)
 {
 	const struct loan *told = &msg->line;
 	struct line *line = loans_find(l, told->borrower, told->id);
@@ -203,18 +198,11 @@ static enum loans_recv on_told(struct loans *l, uint16_t from, const struct loan
 	for (uint32_t i = 0; i < l->cfg.line_max; i++)
 		confirmed += line_counts(&l->lines[i]) && l->lines[i].confirmed == msg->answer &&
 			     other_side(l, &l->lines[i].loan) == from;
-	/* Else something was lost on the way: it is asked again. */
-	if (confirmed != msg->line.units)
-		return LOANS_RECV_OK;
-	p->agreed = true;
-	/* What only an earlier answer had has been returned since. */
-	for (uint32_t i = 0; i < l->cfg.line_max; i++) {
-		struct line *line = &l->lines[i];
-
-		if (line->loan.state == LOAN_LENT && line->loan.borrower == from &&
-			line->confirmed != msg->answer)
-			line->loan.state = LOAN_FREE;
-	}
+	/*
+	 * Else something was lost on the way, and it is asked again. Lines that only an
+	 * earlier answer had are being returned: the RETURN strikes them.
+	 */
+	p->agreed = confirmed == msg->line.units;
 	return LOANS_RECV_OK;
 }
 

@@ -423,6 +423,152 @@ Test(loans, a_message_that_can_not_be_true_fails_the_link)
 	cr_assert_eq(carry(p.borrower, 2, &good, &reply, 0), LOANS_RECV_OK);
 }
 
+Test(loans, requests_and_returns_that_are_over_change_nothing)
+{
+	struct pair p = make_pair();
+	uint64_t id = borrow(&p, 30);
+	struct loan_msg msg = {
+		.op = LOAN_OP_RETURN,
+		.line = { .id = id, .units = 31, .lender_born = 7, .borrower_born = 5, .lender = 2 }
+	};
+	struct loan_msg reply;
+
+	cr_assert_eq(carry(p.lender, 0, &msg, &reply, 0), LOANS_RECV_LATE, "more than is lent");
+	cr_assert_eq(loans_lent(p.lender, NODE_NONE), 30);
+	msg.op = LOAN_OP_REQUEST;
+	msg.line.id = 4ull << 32 | 9;
+	msg.line.os_node = NODE_NONE;
+	cr_assert_eq(carry(p.lender, 0, &msg, &reply, 0), LOANS_RECV_LATE, "of its last life");
+	msg.line.id = 6ull << 32 | 9;
+	cr_assert_eq(carry(p.lender, 0, &msg, &reply, 0), LOANS_RECV_LATE, "of no life yet");
+	cr_assert_eq(loans_lent(p.lender, NODE_NONE), 30);
+}
+
+Test(loans, an_old_answer_does_not_hide_a_newer_return)
+{
+	struct pair p = make_pair();
+	uint64_t id = borrow(&p, 30);
+	struct loan_msg first, second, none;
+	struct loans_action a;
+
+	loans_return(p.borrower, 0, id, 12);
+	a = next(p.borrower, LOANS_SEND);
+	cr_assert_eq(carry(p.lender, 0, &a.msg, &first, 0), LOANS_RECV_REPLY);
+	loans_return(p.borrower, 0, id, 5);
+	cr_assert_eq(carry(p.borrower, 2, &first, &none, 0), LOANS_RECV_LATE);
+	a = next(p.borrower, LOANS_SEND);
+	cr_assert_eq(a.msg.line.units, 5);
+	cr_assert_eq(carry(p.lender, 0, &a.msg, &second, 0), LOANS_RECV_REPLY);
+	cr_assert_eq(carry(p.borrower, 2, &second, &none, 0), LOANS_RECV_OK);
+	assert_idle(p.borrower);
+	cr_assert_eq(loans_lent(p.lender, NODE_NONE), 5);
+}
+
+/* A lender's new monitor, and its TELL on the way to the borrower. */
+static struct loans *replace_lender(struct pair *p, struct loan_msg *tell)
+{
+	struct loans *fresh = book(2, 8, 7);
+
+	loans_claimed(fresh, 0);
+	loans_peer(fresh, 0, 0, 5, 5, true);
+	loans_peer(fresh, 0, 1, 1, 1, false);
+	loans_peer(fresh, 0, 3, 1, 1, false);
+	loans_peer(p->borrower, 0, 2, 8, 7, true);
+	*tell = next(fresh, LOANS_SEND).msg;
+	cr_assert_eq(tell->op, LOAN_OP_TELL);
+	return fresh;
+}
+
+Test(loans, a_line_that_is_returned_before_it_is_told_does_not_stay)
+{
+	struct pair p = make_pair();
+	uint64_t id = borrow(&p, 30);
+	struct loan_msg tell, line, told, back, none;
+	struct loans *fresh = replace_lender(&p, &tell);
+
+	cr_assert_eq(carry(p.borrower, 2, &tell, &none, 0), LOANS_RECV_OK);
+	line = next(p.borrower, LOANS_SEND).msg;
+	told = next(p.borrower, LOANS_SEND).msg;
+	cr_assert_eq(told.op, LOAN_OP_TOLD);
+	loans_return(p.borrower, 0, id, 0);
+	back = next(p.borrower, LOANS_SEND).msg;
+	cr_assert_eq(carry(fresh, 0, &back, &none, 0), LOANS_RECV_REPLY);
+	cr_assert_eq(carry(fresh, 0, &line, &none, 0), LOANS_RECV_LATE);
+	cr_assert_eq(carry(fresh, 0, &told, &none, 0), LOANS_RECV_LATE);
+	cr_assert(!loans_agreed(fresh, 0));
+	cr_assert_eq(loans_lent(fresh, NODE_NONE), 0);
+	exchange(fresh, 2, p.borrower, 0, 0);
+	cr_assert(loans_agreed(fresh, 0));
+	cr_assert_eq(loans_lent(fresh, NODE_NONE), 0);
+}
+
+Test(loans, an_answer_is_one_pass_and_is_not_begun_anew)
+{
+	struct pair p = make_pair();
+	struct loan_msg tell, msg, none;
+	uint32_t lines = 0;
+
+	for (int i = 0; i < 4; i++)
+		(void)borrow(&p, 2);
+	(void)replace_lender(&p, &tell);
+	cr_assert_eq(carry(p.borrower, 2, &tell, &none, 0), LOANS_RECV_OK);
+	(void)next(p.borrower, LOANS_SEND);
+	(void)next(p.borrower, LOANS_SEND);
+	cr_assert_eq(carry(p.borrower, 2, &tell, &none, 0), LOANS_RECV_OK);
+	do {
+		msg = next(p.borrower, LOANS_SEND).msg;
+		lines += msg.op == LOAN_OP_LINE;
+	} while (msg.op == LOAN_OP_LINE);
+	cr_assert_eq(lines, 2);
+	cr_assert_eq(msg.line.units, 4);
+}
+
+Test(loans, what_a_former_life_told_does_not_count_for_the_next)
+{
+	struct pair p = make_pair();
+	uint64_t x = borrow(&p, 3), y = borrow(&p, 4);
+	struct loan claim = { .id = y,
+		.units = 4,
+		.lender_born = 7,
+		.borrower_born = 5,
+		.guest = 3,
+		.os_node = NODE_OF(2),
+		.lender = 2,
+		.borrower = 0 };
+	struct loan_msg tell, msg, none;
+	struct loans *lender = replace_lender(&p, &tell), *fresh = book(0, 6, 5);
+
+	cr_assert_eq(carry(p.borrower, 2, &tell, &none, 0), LOANS_RECV_OK);
+	msg = next(p.borrower, LOANS_SEND).msg;
+	cr_assert_eq(msg.line.id, x);
+	cr_assert_eq(carry(lender, 0, &msg, &none, 0), LOANS_RECV_OK);
+	/* Its second line is lost, as is its first life. */
+	cr_assert(loans_claim(fresh, &claim));
+	loans_claimed(fresh, 0);
+	loans_peer(fresh, 0, 2, 8, 7, true);
+	loans_peer(lender, 0, 0, 6, 5, true);
+	tell = next(lender, LOANS_SEND).msg;
+	cr_assert_eq(carry(fresh, 2, &tell, &none, 0), LOANS_RECV_OK);
+	do
+		msg = next(fresh, LOANS_SEND).msg; /* all lines are lost again */
+	while (msg.op != LOAN_OP_TOLD);
+	cr_assert_eq(msg.line.units, 1);
+	cr_assert_eq(carry(lender, 0, &msg, &none, 0), LOANS_RECV_OK);
+	cr_assert(!loans_agreed(lender, 0));
+}
+
+Test(loans, nothing_is_told_before_all_claims_are_in)
+{
+	struct pair p = make_pair();
+	struct loans *fresh = book(0, 6, 5);
+	struct loan_msg tell, none;
+
+	(void)replace_lender(&p, &tell);
+	loans_peer(fresh, 0, 2, 8, 7, true);
+	cr_assert_eq(carry(fresh, 2, &tell, &none, 0), LOANS_RECV_LATE);
+	assert_idle(fresh);
+}
+
 Test(loans, one_peer_can_not_fill_the_book)
 {
 	struct pair p = make_pair();
