@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "monitor/cell/api.h"
+#include "monitor/cell/recovery.h"
 #include "numa/check.h"
 
 static json_t *process_json(pid_t pid, uint64_t start_time)
@@ -38,8 +39,10 @@ static json_t *own_cpus(const struct monitor *m)
 }
 
 /*
- * The injector is the client's process; it gets what it needs to know. The event
- * is recorded here, because the cell that it is about may not live to tell.
+ * node-death: the injector is the client's process; it gets what it needs to
+ * know. The event is recorded here, because the cell that it is about may not
+ * live to tell. hardware-error: the report of a fatal error, as a driver would
+ * make it; the survivors then declare the cell dead.
  */
 void api_inject(struct op *op)
 {
@@ -49,8 +52,11 @@ void api_inject(struct op *op)
 	char cause[EVENT_CAUSE_BYTES];
 	struct err e = { .code = EXIT_OK };
 
-	if (strcmp(op->r.kind, "node-death") != 0)
-		err_set(&e, EXIT_USAGE, "no fault '%s'; there is: node-death", op->r.kind);
+	const bool hardware = !strcmp(op->r.kind, "hardware-error");
+
+	if (!hardware && strcmp(op->r.kind, "node-death") != 0)
+		err_set(&e, EXIT_USAGE, "no fault '%s'; there are: node-death, hardware-error",
+			op->r.kind);
 	else if (node == NODE_NONE)
 		err_set(&e, EXIT_NOT_FOUND, "there is no node %u; `cellvisor topo` shows the nodes",
 			op->r.node);
@@ -72,6 +78,11 @@ void api_inject(struct op *op)
 			cell);
 	if (e.code != EXIT_OK) {
 		op_refuse(op, &e);
+		return;
+	}
+	if (hardware) {
+		recovery_hardware(m, cell);
+		op_reply(op, json_pack("{s:b}", "ok", 1));
 		return;
 	}
 	snprintf(cause, sizeof(cause), "asked for: death of node %u, and so of cell %u", op->r.node,

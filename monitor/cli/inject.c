@@ -12,6 +12,7 @@
 #include "monitor/cli/client.h"
 #include "monitor/cli/parse.h"
 #include "numa/check.h"
+#include "sim/box/client.h"
 
 #define INJECT_TIMEOUT_MS 30000
 #define NODES_MAX 1024u
@@ -58,8 +59,9 @@ static const struct argp argp = {
 	       "the "
 	       "CPUs stop, the memory of the cell's processes is poisoned, and after some seconds "
 	       "the "
-	       "CPUs are taken offline. On a real server the processes of the cell are killed, and "
-	       "this says so.\n\n"
+	       "CPUs are taken offline. On a real server the survivors are told of a fatal "
+	       "hardware "
+	       "error instead, the processes of the cell are killed, and this says so.\n\n"
 	       "Examples:\n"
 	       "  cellvisor inject node-death 2\n"
 	       "  cellvisor events --since 1m",
@@ -72,8 +74,8 @@ static void print_progress(void *ctx, const char *text)
 	fflush(stdout);
 }
 
-/* Asks a monitor of another cell for the members of the one that is to die. */
-static int ask(const struct inject_options *o, json_t **reply, struct err *e)
+/* Asks a monitor of another cell than the one that is to die. */
+static int ask(const struct inject_options *o, const char *kind, json_t **reply, struct err *e)
 {
 	uint32_t except = CLIENT_ANY_CELL;
 
@@ -84,7 +86,7 @@ static int ask(const struct inject_options *o, json_t **reply, struct err *e)
 		if (rc)
 			return rc;
 		rc = client_request(c,
-			json_pack("{s:s, s:s, s:I}", "op", "inject", "kind", o->kind, "node",
+			json_pack("{s:s, s:s, s:I}", "op", "inject", "kind", kind, "node",
 				(json_int_t)o->node),
 			INJECT_TIMEOUT_MS, NULL, NULL, reply, e);
 		client_close(c);
@@ -94,6 +96,7 @@ static int ask(const struct inject_options *o, json_t **reply, struct err *e)
 			return 0;
 		except = (uint32_t)cli_number(*reply, "cell");
 		json_decref(*reply);
+		*reply = NULL;
 	}
 	return err_set(e, EXIT_CONFLICT, "no other cell is there to see the death");
 }
@@ -149,6 +152,20 @@ static int inject(const json_t *reply, struct node_death_report *report, struct 
 	return rc;
 }
 
+/*
+ * Where no CPU can be stopped, killing the processes alone would look like
+ * software that died, and be repaired. So the survivors are told, as by a
+ * machine check, that the hardware failed; they then fence the cell.
+ */
+static int report_hardware_error(const struct inject_options *o, struct err *e)
+{
+	json_t *reply = NULL;
+	int rc = ask(o, "hardware-error", &reply, e);
+
+	json_decref(reply);
+	return rc;
+}
+
 int cli_inject(int argc, char **argv)
 {
 	struct inject_options o = { 0 };
@@ -158,9 +175,11 @@ int cli_inject(int argc, char **argv)
 	int rc;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	if (ask(&o, &reply, &e))
+	if (ask(&o, o.kind, &reply, &e))
 		return cli_fail(&e);
-	rc = inject(reply, &report, &e);
+	rc = box_client_here() ? 0 : report_hardware_error(&o, &e);
+	if (!rc)
+		rc = inject(reply, &report, &e);
 	if (rc) {
 		json_decref(reply);
 		return cli_fail(&e);
@@ -173,10 +192,9 @@ int cli_inject(int argc, char **argv)
 			report.cpus_frozen, report.cpus_offline,
 			(unsigned long long)report.pages_poisoned);
 	else
-		printf("cell %llu: %zu processes killed; this is a real server, so its CPUs and "
-		       "memory "
-		       "were left alone\n",
-			(unsigned long long)cli_number(reply, "cell"), report.members_stopped);
+		printf("cell %llu was reported as failed and its processes were killed; this is a "
+		       "real server, so its CPUs and memory were left alone\n",
+			(unsigned long long)cli_number(reply, "cell"));
 	json_decref(reply);
 	return EXIT_OK;
 }
