@@ -47,6 +47,7 @@ static const struct argp_option argp_options[] = {
 	{ 0 },
 };
 
+/* argp is used by the only thread. NOLINTBEGIN(concurrency-mt-unsafe) */
 static uint64_t number(
 	struct argp_state *state, const char *text, uint64_t low, uint64_t high, const char *what)
 {
@@ -138,6 +139,7 @@ static error_t option(int key, char *arg, struct argp_state *state)
 	}
 	return 0;
 }
+/* NOLINTEND(concurrency-mt-unsafe) */
 
 static const struct argp argp = { .options = argp_options,
 	.parser = option,
@@ -269,6 +271,7 @@ int main(int argc, char **argv)
 	int rc;
 
 	argp_err_exit_status = 2;
+	/* There is one thread. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	if (argp_parse(&argp, argc, argv, 0, NULL, &o))
 		return 2;
 	if (o.list_plants)
@@ -277,7 +280,7 @@ int main(int argc, char **argv)
 		return run_traced(&o);
 	rc = many_run(&o.cfg, o.first, o.last, o.jobs, &all);
 	if (rc) {
-		fprintf(stderr, "cellsim: can't start its processes: %s\n", strerror(-rc));
+		fprintf(stderr, "cellsim: can't start its processes: %s\n", strerrordesc_np(-rc));
 		return 1;
 	}
 	if (o.json)

@@ -40,11 +40,12 @@ void monitor_start(struct machine *s, uint16_t cell, uint32_t life, uint32_t bor
 		.incarnation = life,
 		.born = born,
 		.evidence_mode = MEMBER_ONE_KERNEL,
-		.heartbeat_ns = HEARTBEAT_NS,
-		.suspect_ns = s->cfg.plant == PLANT_TIMEOUT_IGNORED ? INT64_MAX - 1 : SUSPECT_NS,
-		.evidence_ns = EVIDENCE_NS,
-		.restart_ns = RESTART_NS,
-		.retry_ns = RETRY_NS,
+		.heartbeat_ns = s->pace * HEARTBEAT_NS,
+		.suspect_ns = s->cfg.plant == PLANT_TIMEOUT_IGNORED ? INT64_MAX - 1
+								    : s->pace * SUSPECT_NS,
+		.evidence_ns = s->pace * EVIDENCE_NS,
+		.restart_ns = s->pace * RESTART_NS,
+		.retry_ns = s->pace * RETRY_NS,
 	};
 
 	if (c->running)
@@ -307,7 +308,7 @@ static void perform(struct machine *s, uint16_t cell, const struct member_action
 		} else {
 			guests_end_needing(s, cell, &a->cells);
 		}
-		later(s, cell, a, EV_DONE, 50 * US + s->cfg.guests * 20 * US);
+		later(s, cell, a, EV_DONE, 50 * US + (uint64_t)s->cfg.guests * 20 * US);
 		break;
 	case MEMBER_VIEW:
 		if (s->cells[cell].epoch == 0)

@@ -89,7 +89,7 @@ void net_send(
 		.src_incarnation = s->cells[from].life,
 		.dst_incarnation = l->peer_life,
 		.body_bytes = (uint32_t)bytes };
-	uint8_t frame[sizeof(h) + 24 + 8 * WIRE_CELLS_MAX];
+	uint8_t frame[sizeof(h) + 24 + (size_t)8 * WIRE_CELLS_MAX];
 	struct event e = { .what = EV_MESSAGE,
 		.cell = to,
 		.cell_life = l->peer_life,
@@ -184,7 +184,7 @@ static void keep(struct machine *s, const struct event *e)
 	struct cell *c = &s->cells[e->cell];
 
 	/* A ring that nobody reads fills up. */
-	if (c->waiting >= 64u * s->cfg.cells) {
+	if (c->waiting >= (size_t)64 * s->cfg.cells) {
 		free(e->message.bytes);
 		return;
 	}
