@@ -71,13 +71,12 @@ void check_books(struct machine *s, bool settled)
 {
 	if (s->result->violated)
 		return;
+	guests_count_frames(s);
 	for (uint16_t c = 0; c < s->cfg.cells; c++) {
-		uint32_t used, booked;
+		uint32_t used = s->cells[c].frames_used, booked = s->cells[c].frames_booked;
 
 		if (!s->cells[c].running || s->cells[c].dead)
 			continue;
-		used = guests_frames_used(s, c, false);
-		booked = guests_frames_used(s, c, true);
 		if (used > booked)
 			sim_violate(s,
 				"conservation: %u frames of cell %u are used, its book has %u",

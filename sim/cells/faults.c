@@ -115,7 +115,7 @@ static void monitor_hang(struct machine *s, uint16_t cell)
 	if (sim_draw(s, 2))
 		sim_push(s,
 			&(struct event){ .what = EV_CONTINUE, .cell = cell, .cell_life = c->life },
-			sim_draw(s, 3 * SUSPECT_NS));
+			sim_draw(s, 3 * s->pace * SUSPECT_NS));
 }
 
 static void node_hang(struct machine *s, uint16_t cell)
@@ -127,7 +127,8 @@ static void node_hang(struct machine *s, uint16_t cell)
 	sim_trace(s, "cell %u: no CPU executes", cell);
 	c->hung = true;
 	s->result->node_hangs++;
-	sim_push(s, &(struct event){ .what = EV_THAW, .cell = cell }, sim_draw(s, 3 * SUSPECT_NS));
+	sim_push(s, &(struct event){ .what = EV_THAW, .cell = cell },
+		sim_draw(s, 3 * s->pace * SUSPECT_NS));
 }
 
 /* The failed cell is repaired and started afresh, by its operator. */
@@ -215,7 +216,7 @@ void faults_event(struct machine *s)
 		case SITE_NODE_SLOW:
 			s->cells[cell].slow = true;
 			sim_push(s, &(struct event){ .what = EV_THAW, .cell = cell },
-				sim_draw(s, 3 * SUSPECT_NS));
+				sim_draw(s, 3 * s->pace * SUSPECT_NS));
 			break;
 		default:
 			repair(s, cell);

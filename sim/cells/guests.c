@@ -17,25 +17,28 @@ static bool home_is(const struct guest *g, uint16_t cell)
 	return g->used && g->home == cell;
 }
 
-uint32_t guests_frames_used(const struct machine *s, uint16_t cell, bool by_books)
+void guests_count_frames(struct machine *s)
 {
-	uint32_t frames = 0, boot = s->cells[cell].boot;
-
+	for (uint16_t c = 0; c < s->cfg.cells; c++)
+		s->cells[c].frames_used = s->cells[c].frames_booked = 0;
 	for (uint32_t i = 0; i < s->guest_room; i++) {
 		const struct guest *g = &s->guests[i];
+		struct cell *c = &s->cells[g->home];
 
-		if (home_is(g, cell) && g->home_born == boot &&
-			(by_books ? g->in_book : g->running))
-			frames += GUEST_FRAMES;
+		if (!g->used || g->home_born != c->boot)
+			continue;
+		c->frames_used += g->running ? GUEST_FRAMES : 0;
+		c->frames_booked += g->in_book ? GUEST_FRAMES : 0;
 	}
 	for (uint32_t i = 0; i < s->loan_count; i++) {
 		const struct loan *l = &s->loans[i];
+		struct cell *c = &s->cells[l->lender];
 
-		if (l->lender == cell && l->lender_born == boot &&
-			(by_books ? l->in_lender : l->live))
-			frames += LOAN_FRAMES;
+		if (l->lender_born != c->boot)
+			continue;
+		c->frames_used += l->live ? LOAN_FRAMES : 0;
+		c->frames_booked += l->in_lender ? LOAN_FRAMES : 0;
 	}
-	return frames;
 }
 
 /* Forgets loans that nobody holds any more. */
@@ -226,9 +229,10 @@ static bool serves(const struct machine *s, uint16_t cell)
 	return monitor_acts(s, cell) && !member_suspended(s->cells[cell].m);
 }
 
+/* By its book, as last counted. */
 static uint32_t free_frames(const struct machine *s, uint16_t cell)
 {
-	uint32_t used = guests_frames_used(s, cell, true);
+	uint32_t used = s->cells[cell].frames_booked;
 
 	return used < CELL_FRAMES ? CELL_FRAMES - used : 0;
 }
@@ -240,6 +244,7 @@ static uint32_t start(struct machine *s, uint16_t cell)
 	uint32_t first = (uint32_t)cell * s->cfg.guests, i = first;
 	struct guest *g;
 
+	guests_count_frames(s);
 	if (!serves(s, cell) || free_frames(s, cell) < GUEST_FRAMES)
 		return s->guest_room;
 	while (i < first + s->cfg.guests && (s->guests[i].running || s->guests[i].in_book))
@@ -287,6 +292,7 @@ static bool borrow(struct machine *s, uint32_t guest)
 	struct guest *g = &s->guests[guest];
 	uint16_t lender;
 
+	guests_count_frames(s);
 	if (!g->running || !serves(s, g->home) || s->loan_count == s->loan_room)
 		return false;
 	lender = lender_for(s, g->home);

@@ -173,7 +173,7 @@ static void settle(struct machine *s, uint64_t within_ns, const char *after)
 			sim_violate(s, "termination: %u ms after %s %s", (unsigned)(within_ns / MS),
 				after, why);
 		else
-			run_until(s, s->now_ns + HEARTBEAT_NS / 2);
+			run_until(s, s->now_ns + s->pace * HEARTBEAT_NS / 2);
 	}
 	check_books(s, true);
 	check_guests_settled(s);
@@ -182,7 +182,7 @@ static void settle(struct machine *s, uint64_t within_ns, const char *after)
 /* How long anything may take once nothing fails any more. */
 static uint64_t settle_limit(const struct machine *s)
 {
-	return 60 * SUSPECT_NS + s->cfg.cells * MS;
+	return s->pace * 60 * SUSPECT_NS;
 }
 
 static void measure(struct machine *s)
@@ -190,7 +190,7 @@ static void measure(struct machine *s)
 	uint16_t victim = (uint16_t)(s->cfg.cells / 2), n = s->cfg.cells;
 	uint64_t end_ns = 0;
 
-	run_until(s, s->now_ns + 20 * HEARTBEAT_NS);
+	run_until(s, s->now_ns + s->pace * 20 * HEARTBEAT_NS);
 	s->busy = false;
 	s->measuring = true;
 	s->evidence_ns = 0;
@@ -233,7 +233,7 @@ static void serve(struct machine *s)
 		served = guests_serve(s, c);
 	if (!served)
 		sim_violate(s, "service: a settled machine starts no guest");
-	run_until(s, s->now_ns + 3 * HEARTBEAT_NS);
+	run_until(s, s->now_ns + s->pace * 3 * HEARTBEAT_NS);
 	check_books(s, true);
 }
 
@@ -295,7 +295,10 @@ static void fini(struct machine *s)
 bool sim_run(const struct sim_cfg *cfg, uint64_t seed, struct sim_result *result)
 {
 	size_t n = cfg->cells;
-	struct machine s = { .cfg = *cfg, .result = result, .random = seed };
+	struct machine s = { .cfg = *cfg,
+		.result = result,
+		.random = seed,
+		.pace = cfg->cells > MEMBER_MESH_MAX ? PACE_BIG : 1 };
 	bool ok;
 
 	memset(result, 0, sizeof(*result));

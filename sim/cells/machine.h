@@ -13,11 +13,13 @@
 #define US UINT64_C(1000)
 #define MS UINT64_C(1000000)
 
+/* Times of membership up to 64 cells; five times as long above (`pace`). */
 #define HEARTBEAT_NS (20 * MS)
 #define SUSPECT_NS (100 * MS)
 #define EVIDENCE_NS (40 * MS)
 #define RESTART_NS (100 * MS)
 #define RETRY_NS (4 * MS)
+#define PACE_BIG 5u
 
 /* Memory of a cell, and of what a guest takes at home and in a loan, in units. */
 #define CELL_FRAMES 64u
@@ -132,6 +134,7 @@ struct cell {
 	uint64_t epoch;	      /* of its last view */
 	uint32_t messages;    /* but heartbeats, since the measurement began */
 	uint64_t resumed_ns;
+	uint32_t frames_used, frames_booked;
 };
 
 /* Where a membership lives; what is planted finds its machine through it. */
@@ -147,7 +150,7 @@ struct agreed {
 struct machine {
 	struct sim_cfg cfg;
 	struct sim_result *result;
-	uint64_t random, now_ns, order;
+	uint64_t random, now_ns, order, pace;
 	bool faults; /* still happening */
 	bool busy;   /* guests still come and go */
 	uint16_t
@@ -227,7 +230,8 @@ void guests_check_adopted(struct machine *s, uint16_t cell);
 void guests_check_loans(struct machine *s, uint16_t cell);
 /* The monitor looks which of its guests have ended while it did not execute. */
 void guests_sweep(struct machine *s, uint16_t cell);
-uint32_t guests_frames_used(const struct machine *s, uint16_t cell, bool by_books);
+/* Sums up, for every cell's present boot, what is used and what the books say. */
+void guests_count_frames(struct machine *s);
 /* Starts a guest at the cell that borrows from another one, if there is one that can lend. */
 bool guests_serve(struct machine *s, uint16_t cell);
 
