@@ -248,6 +248,7 @@ int keeper_start(struct keeper *k, const struct guest_spec *spec, const struct g
 		guest_book_remove(&k->book, g);
 		return rc;
 	}
+	keeper_open_door(k, g->name);
 	rc = launch(k, g, spec, home, &l);
 	if (rc) {
 		runtime_remove_guest(k->dir, k->cfg.cell, spec->name);

@@ -4,6 +4,7 @@
  * guests.sock, and peers remember them.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "monitor/cell/keeper_internal.h"
+#include "monitor/guest/process.h"
 #include "numa/check.h"
 
 /* A connection that says nothing for so long is closed. */
@@ -143,6 +145,33 @@ static void listener_ready(void *ctx, uint32_t events)
 	}
 }
 
+void keeper_open_door(const struct keeper *k, const char *name)
+{
+	char door[RUNTIME_PATH_BYTES], sock[RUNTIME_PATH_BYTES];
+
+	runtime_cell_path(sock, k->dir, k->cfg.cell, "guests.sock");
+	runtime_guest_path(door, k->dir, k->cfg.cell, name, GUEST_MONITOR_SOCK);
+	unlink(door);
+	if (link(sock, door))
+		fprintf(stderr, "guest '%s' will not find this monitor: %s: %s\n", name, door,
+			strerror(errno));
+}
+
+/* For the guests of an earlier life. */
+static void open_doors(const struct keeper *k)
+{
+	char path[RUNTIME_PATH_BYTES];
+	const struct dirent *entry;
+	DIR *folder = opendir(runtime_cell_path(path, k->dir, k->cfg.cell, "guests"));
+	struct err e;
+
+	while (folder && (entry = readdir(folder)))
+		if (!guest_name_check(entry->d_name, &e))
+			keeper_open_door(k, entry->d_name);
+	if (folder)
+		closedir(folder);
+}
+
 int keeper_listen(struct keeper *k, struct err *e)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -161,6 +190,7 @@ int keeper_listen(struct keeper *k, struct err *e)
 		return err_set(
 			e, EXIT_ENVIRONMENT, "can't listen on %s: %s", addr.sun_path, strerror(rc));
 	}
+	open_doors(k);
 	return 0;
 }
 

@@ -86,6 +86,8 @@ void keeper_event(struct keeper *k, const struct guest *g, const char *name, con
 /* keeper_adopt.c */
 int keeper_listen(struct keeper *k, struct err *e);
 void keeper_unlisten(struct keeper *k);
+/* Puts guests.sock into the folder of a guest, which is all that its process can see. */
+void keeper_open_door(const struct keeper *k, const char *name);
 void keeper_newcomers_tick(struct keeper *k, uint64_t now_ns);
 uint64_t keeper_newcomers_next_ns(const struct keeper *k);
 

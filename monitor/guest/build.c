@@ -90,9 +90,9 @@ static void unbuild_loop(struct run *r)
 static int build_console(struct run *r, struct err *e)
 {
 	const struct console_files files = {
-		.sock_path = r->paths.console_sock,
-		.log_path = r->paths.console_log,
-		.old_log_path = r->paths.console_log_old,
+		.sock_path = GUEST_CONSOLE_SOCK,
+		.log_path = GUEST_CONSOLE_LOG,
+		.old_log_path = GUEST_CONSOLE_LOG_OLD,
 		.log_bytes = GUEST_LOG_BYTES,
 	};
 	const struct console_env env = run_console_env(r);
@@ -109,7 +109,7 @@ static int build_console(struct run *r, struct err *e)
 
 static void unbuild_console(struct run *r)
 {
-	(void)unlink(r->paths.console_sock);
+	(void)unlink(GUEST_CONSOLE_SOCK);
 	console_fini(r->console);
 	free(r->console);
 }

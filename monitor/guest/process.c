@@ -70,26 +70,19 @@ static const struct argp parser = {
 	       "3.",
 };
 
-/* FOLDER/FILE; false if that is too long for a socket's address. */
-static bool join(char path[RUN_PATH_BYTES], const char *folder, const char *file)
+/* Everything of the guest's own has a short name from here on, also when it is the root. */
+static int enter_folder(struct run *r, const struct words *w, struct err *e)
 {
-	int length = snprintf(path, RUN_PATH_BYTES, "%s/%s", folder, file);
+	int length = snprintf(
+		r->folder, sizeof(r->folder), "%s/cell-%u/guests/%s", w->runtime, w->cell, w->name);
 
-	return length > 0 && length < RUN_PATH_BYTES;
-}
-
-static int make_paths(struct run_paths *p, const struct words *w, struct err *e)
-{
-	char cell[RUN_PATH_BYTES], guests[RUN_PATH_BYTES], folder[RUN_PATH_BYTES], number[16];
-
-	snprintf(number, sizeof(number), "cell-%u", w->cell);
-	if (join(cell, w->runtime, number) && join(p->monitor_sock, cell, "guests.sock") &&
-		join(guests, cell, "guests") && join(folder, guests, w->name) &&
-		join(p->console_sock, folder, GUEST_CONSOLE_SOCK) &&
-		join(p->console_log, folder, GUEST_CONSOLE_LOG) &&
-		join(p->console_log_old, folder, GUEST_CONSOLE_LOG_OLD))
-		return 0;
-	return err_set(e, EXIT_USAGE, "runtime directory '%.60s...' is too long", w->runtime);
+	if (length < 0 || length >= (int)sizeof(r->folder))
+		return err_set(
+			e, EXIT_USAGE, "runtime directory '%.60s...' is too long", w->runtime);
+	if (chdir(r->folder) < 0)
+		return err_set(e, EXIT_ENVIRONMENT, "%s can't be entered: %s", r->folder,
+			strerrordesc_np(errno));
+	return 0;
 }
 
 /* The first message: what guest to be. */
@@ -152,7 +145,7 @@ static void raise_limits(void)
 static int run_guest(struct run *r, const struct words *w, int sock, struct err *e)
 {
 	struct proc_id self;
-	int rc = make_paths(&r->paths, w, e);
+	int rc = enter_folder(r, w, e);
 
 	if (!rc)
 		rc = receive_start(r, w, sock, e);
@@ -166,7 +159,7 @@ static int run_guest(struct run *r, const struct words *w, int sock, struct err 
 		return rc;
 	rc = run_go(r, sock, e);
 	if (r->hangs) {
-		(void)unlink(r->paths.console_sock);
+		(void)unlink(GUEST_CONSOLE_SOCK);
 		_exit(r->state == REPORT_STOPPED ? EXIT_OK : EXIT_FAILED);
 	}
 	run_unbuild(r);

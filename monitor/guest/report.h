@@ -12,9 +12,9 @@
  *   start; gets started (with the memfd of the guest's RAM by SCM_RIGHTS; the
  *   guest then runs) or error (and the process exits with that code);
  *   gets state at each change; sends stop, kill, show when it likes.
- * When the socket closes, the guest goes on and connects to
- * DIR/cell-N/guests.sock every REPORT_RETRY_MS; its first message there is
- * register, with the memfd. After that both sockets are alike.
+ * When the socket closes, the guest goes on and tries the monitor's guests.sock
+ * every REPORT_RETRY_MS, by the name that process.h tells; its first message
+ * there is register, with the memfd. After that both sockets are alike.
  */
 
 #include "monitor/err.h"

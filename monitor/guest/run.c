@@ -336,7 +336,9 @@ static int start(struct run *r, struct err *e)
 	if (rc)
 		return err_set(
 			e, EXIT_FAILED, "no handler for memory errors: %s", strerrordesc_np(-rc));
-	rc = sandbox_drop_privileges(e);
+	rc = sandbox_enclose(r->folder, e);
+	if (!rc)
+		rc = sandbox_drop_privileges(e);
 	if (!rc)
 		rc = board_start(r->board, e);
 	if (!rc)
@@ -376,7 +378,7 @@ int run_go(struct run *r, int sock, struct err *e)
 	const struct control_env env = {
 		.order = on_order, .describe = describe, .ctx = r, .ram_fd = r->memory.fd
 	};
-	int rc = control_init(&r->control, &r->reactor, sock, r->paths.monitor_sock, &env, e);
+	int rc = control_init(&r->control, &r->reactor, sock, GUEST_MONITOR_SOCK, &env, e);
 
 	if (rc)
 		return rc;

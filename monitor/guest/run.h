@@ -25,12 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RUN_PATH_BYTES 108
-
-struct run_paths {
-	char console_sock[RUN_PATH_BYTES], console_log[RUN_PATH_BYTES];
-	char console_log_old[RUN_PATH_BYTES], monitor_sock[RUN_PATH_BYTES];
-};
+#define RUN_FOLDER_BYTES 256
 
 /* What a vCPU said last; the worst one counts. */
 struct run_event {
@@ -43,7 +38,7 @@ struct run_event {
 struct run {
 	struct guest_spec spec;
 	struct guest_home home;
-	struct run_paths paths;
+	char folder[RUN_FOLDER_BYTES]; /* the guest's own, which is the current one */
 	struct guest_plan plan;
 
 	/* What is wanted of the host, judged before anything is made. */
@@ -79,7 +74,7 @@ struct run {
 };
 
 /*
- * Builds the guest of r->spec at r->home and loads its kernel; no vCPU runs, no
+ * Builds the guest of r->spec at r->home, in r->folder, and loads its kernel; no vCPU runs, no
  * thread exists. Nothing is made before all files have been judged. 0, or a
  * negative errno with *e and nothing left.
  */

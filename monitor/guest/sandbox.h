@@ -12,6 +12,15 @@
 #include "monitor/err.h"
 
 /*
+ * Makes `folder` the process's root and only folder, and takes it off the
+ * network, so that the paths and sockets of the calls that the filter allows
+ * (unlink, rename, connect) reach nothing else, not even abstract sockets. Before
+ * privileges are dropped, by the only thread. 0, or a negative errno with *e
+ * (EXIT_ENVIRONMENT).
+ */
+int sandbox_enclose(const char *folder, struct err *e);
+
+/*
  * Gives up all capabilities for good and sets no_new_privs. For the calling
  * thread and those it starts: call it before any other exists, after everything
  * is open. 0, or a negative errno with *e (EXIT_ENVIRONMENT).

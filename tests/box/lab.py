@@ -96,7 +96,8 @@ class Console:
             beat = self.BEAT.search(line)
             if beat:
                 self.beats.append((now, int(beat[1]), beat[3], beat[4]))
-            elif "cv-ready" in line:
+            # After a reset it may stand behind a heartbeat that was cut short.
+            if "cv-ready" in line:
                 self.ready_at = self.ready_at or now
                 self.readies += 1
             self._changed.notify_all()

@@ -110,6 +110,8 @@ Test(cpuid, feature_bits)
 	e = leaf(&g, 0x80000001, 0);
 	cr_assert_eq(e.ecx, ONES & ~(1u << 2), "all but SVM");
 	cr_assert_eq(leaf(&g, 0x8000000a, 0).eax, 0);
+	g = guest_of(2, 1, 0);
+	cr_assert(leaf(&g, 1, 0).edx & 1u << 28, "HTT with two CPUs");
 	g = guest_of(1, 1, 0);
 	cr_assert_not(leaf(&g, 1, 0).edx & 1u << 28, "no HTT with one CPU");
 	cr_assert_not(leaf(&g, 0x80000001, 0).ecx & 1u << 1);

@@ -98,6 +98,22 @@ Test(plan, a_node_goes_with_most_of_its_memory)
 	cr_assert_eq(p.host_node[1], 3);
 }
 
+Test(plan, the_lower_node_wins_a_tie)
+{
+	struct guest_spec s = spec_of(2, 200, 2);
+	struct guest_home h = home_of_two();
+	struct guest_plan p;
+	struct err e;
+
+	h.memory[0] = (struct home_range){ 6, 50 * MIB };
+	h.memory[1] = (struct home_range){ 3, 100 * MIB };
+	h.memory[2] = (struct home_range){ 6, 50 * MIB };
+	h.memory_count = 3;
+	cr_assert_eq(guest_plan_init(&p, &s, &h, &e), 0, "%s", e.text);
+	cr_assert_eq(p.host_node[0], 3);
+	cr_assert_eq(p.host_node[1], 3);
+}
+
 Test(plan, two_nodes_of_one_host_node_are_near_but_not_local)
 {
 	struct guest_spec s = spec_of(2, 352, 2);

@@ -357,8 +357,12 @@ Test(report, socket_refuses_what_is_too_long_both_ways)
 	memcpy(text + REPORT_BYTES_MAX - 1, "\"}", 2);
 	cr_assert_eq(send(socks[0], text, REPORT_BYTES_MAX + 1, 0), REPORT_BYTES_MAX + 1);
 	cr_assert_eq(report_recv(socks[1], &got, &fd), -EBADMSG);
+	/* also when what was cut off would not be missed */
+	memset(text, ' ', REPORT_BYTES_MAX + 1);
+	memcpy(text, "{}", 2);
+	cr_assert_eq(send(socks[0], text, REPORT_BYTES_MAX + 1, 0), REPORT_BYTES_MAX + 1);
+	cr_assert_eq(report_recv(socks[1], &got, &fd), -EBADMSG);
 	/* one byte less is fine */
-	memcpy(text + REPORT_BYTES_MAX - 2, "\"}", 2);
 	cr_assert_eq(send(socks[0], text, REPORT_BYTES_MAX, 0), REPORT_BYTES_MAX);
 	cr_assert_eq(report_recv(socks[1], &got, &fd), 1);
 	json_decref(got);

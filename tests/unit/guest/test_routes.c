@@ -57,7 +57,7 @@ Test(routes, pins_are_routed_from_the_start, .init = setup, .fini = teardown)
 Test(routes, a_route_is_what_was_set_last, .init = setup, .fini = teardown)
 {
 	int gsi = kvm_routes_take(&routes, 3);
-	const struct kvm_message first = { 0x1fee01000, 0x41 }, second = { 0xfee02000, 0x52 };
+	const struct kvm_message first = { 0x1fee01000, 0x41 }, second = { 0x1fee01000, 0x52 };
 	const struct kvm_irq_routing_entry *e;
 
 	cr_assert_eq(gsi, 24);

@@ -8,6 +8,7 @@
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -218,6 +220,43 @@ Test(sandbox, no_capability_is_left_or_can_come_back)
 	}
 	waitpid(child, &status, 0);
 	cr_assert_eq(status, 0, "wait status 0x%x", status);
+}
+
+/* All that is left of the file system and of the network is the folder. */
+Test(sandbox, an_enclosed_process_reaches_only_its_folder)
+{
+	char folder[] = "/tmp/cv-sandbox-XXXXXX", inside[64];
+	struct sockaddr_un abstract = { .sun_family = AF_UNIX, .sun_path = "\0cv-sandbox-test" };
+	socklen_t bytes = offsetof(struct sockaddr_un, sun_path) + 16;
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0), status;
+	pid_t child;
+
+	if (geteuid() != 0)
+		cr_skip_test("needs root");
+	cr_assert(mkdtemp(folder));
+	snprintf(inside, sizeof(inside), "%s/file", folder);
+	close(open(inside, O_CREAT | O_WRONLY, 0600));
+	cr_assert_eq(bind(listener, (struct sockaddr *)&abstract, bytes), 0);
+	cr_assert_eq(listen(listener, 1), 0);
+	child = fork();
+	if (child == 0) {
+		struct err e;
+
+		if (chdir(folder) || sandbox_enclose(folder, &e) || sandbox_drop_privileges(&e))
+			_exit(99);
+		if (access("/etc/passwd", F_OK) == 0 || access("../../etc/passwd", F_OK) == 0)
+			_exit(1);
+		if (connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&abstract, bytes) ==
+			0)
+			_exit(2);
+		if (unlink("file"))
+			_exit(3);
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	cr_assert_eq(status, 0, "wait status 0x%x", status);
+	close(listener);
+	cr_assert_eq(rmdir(folder), 0);
 }
 
 static void *waits_then_forks(void *arg)
