@@ -279,6 +279,7 @@ static enum member_recv recv_answer(
 static enum member_recv recv_ready(
 	struct membership *m, uint16_t from, const struct member_msg *msg)
 {
+	peer_set(&m->peers[from], PEER_VIEWED);
 	if (m->lead == LEAD_COMMITTED && msg->ballot == m->epoch) {
 		cellset_remove(&m->waiting, from);
 		cellset_remove(&m->unreached, from);

@@ -48,9 +48,17 @@ bool member_in_charge(const struct membership *m, uint16_t about)
 
 /*
  * Everyone up to MEMBER_MESH_MAX cells and while joining. Above: the lowest live
- * cells until MEMBER_HUBS of them speak, so that the window moves up when hubs
- * fall silent; a cell within the window is a hub itself and watches all.
+ * cells until MEMBER_HUBS of them speak and have a view, so that the window moves
+ * up when hubs fall silent or start anew; a cell within the window is a hub
+ * itself and watches all.
  */
+static bool serves_as_hub(const struct membership *m, uint16_t cell)
+{
+	const struct peer *p = &m->peers[cell];
+
+	return member_responsive(m, cell) && (!peer_has(p, PEER_HEARD) || peer_has(p, PEER_VIEWED));
+}
+
 void member_choose_watched(struct membership *m)
 {
 	struct cellset chosen = { 0 };
@@ -67,9 +75,7 @@ void member_choose_watched(struct membership *m)
 		cellset_add(&chosen, c);
 		if (!cellset_has(&m->watched, c))
 			m->peers[c].heard_ns = m->now_ns;
-		else if (!member_responsive(m, c))
-			continue;
-		hubs++;
+		hubs += serves_as_hub(m, c);
 	}
 	if (all)
 		for (uint16_t c = 0; c < m->cfg.cell_count; c++)
