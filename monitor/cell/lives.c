@@ -36,9 +36,9 @@ static bool read_life(const char *dir, uint32_t cell, uint64_t incarnation, stru
 		return false;
 	text[n] = '\0';
 	life->incarnation = incarnation;
-	/* A record that was just made may be empty still: the life is claimed all the same. */
+	/* A record that can't be read: the life is claimed all the same. */
 	if (sscanf(text, "%llu %d %llu", &born, &pid, &start_time) != 3) {
-		life->born = incarnation;
+		life->born = 0;
 		life->proc.pid = 0;
 		life->proc.start_time = 0;
 		return true;
@@ -58,11 +58,17 @@ static int write_life(int fd, const struct life *life)
 	return pwrite(fd, text, (size_t)n, 0) == n ? 0 : -EIO;
 }
 
-static int latest_first(const void *a, const void *b)
+/* Sorts it in, latest first; beyond `room` the earliest falls out. */
+static uint32_t insert(struct life *lives, uint32_t count, uint32_t room, const struct life *life)
 {
-	const struct life *x = a, *y = b;
+	uint32_t i = count;
 
-	return x->incarnation > y->incarnation ? -1 : x->incarnation < y->incarnation;
+	if (count == room && (!count || lives[--i].incarnation > life->incarnation))
+		return count;
+	for (; i > 0 && lives[i - 1].incarnation < life->incarnation; i--)
+		lives[i] = lives[i - 1];
+	lives[i] = *life;
+	return count < room ? count + 1 : count;
 }
 
 uint32_t lives_list(const char *dir, uint32_t cell, struct life *lives, uint32_t room)
@@ -72,17 +78,17 @@ uint32_t lives_list(const char *dir, uint32_t cell, struct life *lives, uint32_t
 	const struct dirent *entry;
 	uint32_t count = 0;
 
-	while (folder && count < room && (entry = readdir(folder))) {
+	while (folder && (entry = readdir(folder))) {
 		unsigned long long incarnation;
+		struct life life;
 		char rest;
 
 		if (sscanf(entry->d_name, "life-%llu%c", &incarnation, &rest) == 1 &&
-			read_life(dir, cell, incarnation, &lives[count]))
-			count++;
+			read_life(dir, cell, incarnation, &life))
+			count = insert(lives, count, room, &life);
 	}
 	if (folder)
 		closedir(folder);
-	qsort(lives, count, sizeof(*lives), latest_first);
 	return count;
 }
 
@@ -90,24 +96,31 @@ int lives_claim(const char *dir, uint32_t cell, const struct life *life, uint64_
 {
 	struct life lives[4 * LIVES_KEPT];
 	uint32_t count = lives_list(dir, cell, lives, 4 * LIVES_KEPT);
-	char path[RUNTIME_PATH_BYTES];
+	char path[RUNTIME_PATH_BYTES], draft[RUNTIME_PATH_BYTES], name[48];
 	int fd, rc;
 
 	if (count > 0 && lives[0].incarnation >= life->incarnation) {
 		*highest = lives[0].incarnation;
 		return -EEXIST;
 	}
-	fd = open(life_path(path, dir, cell, life->incarnation),
-		O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0) {
-		*highest = life->incarnation;
+	/* The record appears complete or not at all: others judge by what it holds. */
+	snprintf(name, sizeof(name), "draft-%d", (int)getpid());
+	runtime_cell_path(draft, dir, cell, name);
+	fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
 		return -errno;
-	}
 	rc = write_life(fd, life);
 	close(fd);
+	if (rc == 0 && link(draft, life_path(path, dir, cell, life->incarnation)))
+		rc = -errno;
+	unlink(draft);
+	if (rc == -EEXIST)
+		*highest = life->incarnation;
+	if (rc)
+		return rc;
 	for (uint32_t i = LIVES_KEPT; i < count; i++)
 		unlink(life_path(path, dir, cell, lives[i].incarnation));
-	return rc;
+	return 0;
 }
 
 int lives_set_process(const char *dir, uint32_t cell, const struct life *life)

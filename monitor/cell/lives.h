@@ -17,7 +17,7 @@
 #define LIVES_KEPT 4u
 
 struct life {
-	uint64_t incarnation, born;
+	uint64_t incarnation, born; /* born 0: the record can't be read */
 	struct proc_id proc; /* pid 0: not known (yet) */
 };
 
@@ -30,7 +30,7 @@ int lives_claim(const char *dir, uint32_t cell, const struct life *life, uint64_
 /* Adds the process to the record of a claimed life. 0 or -errno. */
 int lives_set_process(const char *dir, uint32_t cell, const struct life *life);
 
-/* The lives on record, latest first; returns how many (at most `room`). */
+/* The latest `room` lives on record, latest first; returns how many there are of them. */
 uint32_t lives_list(const char *dir, uint32_t cell, struct life *lives, uint32_t room);
 
 #endif

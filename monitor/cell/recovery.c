@@ -293,9 +293,12 @@ struct killing {
 	uint32_t count;
 };
 
-static void add_monitor(struct killing *k, const struct life *life, uint64_t below)
+/* Lives below `below`, and later ones of the boot `born` (0: none) or an earlier one. */
+static void add_monitor(struct killing *k, const struct life *life, uint64_t below, uint64_t born)
 {
-	if (life->incarnation >= below || !life->proc.pid)
+	bool same_boot = life->born && life->born <= born;
+
+	if ((life->incarnation >= below && !same_boot) || !life->proc.pid)
 		return;
 	for (uint32_t i = 0; i < k->count; i++)
 		if (k->ids[i].pid == life->proc.pid &&
@@ -304,9 +307,9 @@ static void add_monitor(struct killing *k, const struct life *life, uint64_t bel
 	k->ids[k->count++] = life->proc;
 }
 
-/* Every monitor of an earlier life, as far as known: it must not act beside the new one. */
-static void kill_monitors(
-	struct monitor *m, uint32_t cell, uint64_t below, struct fence_report *report)
+/* Monitors of these lives, as far as known: they must not act beside a new one, or at all. */
+static void kill_monitors(struct monitor *m, uint32_t cell, uint64_t below, uint64_t born,
+	struct fence_report *report)
 {
 	const struct examined *x = &m->recovery->peers[cell];
 	struct life lives[4 * LIVES_KEPT];
@@ -314,9 +317,9 @@ static void kill_monitors(
 	struct killing k = { .count = 0 };
 
 	for (uint32_t i = 0; i < count; i++)
-		add_monitor(&k, &lives[i], below);
+		add_monitor(&k, &lives[i], below, born);
 	for (uint32_t i = 0; i < MONITORS_KNOWN; i++)
-		add_monitor(&k, &x->monitors[i], below);
+		add_monitor(&k, &x->monitors[i], below, born);
 	fence_kill_all(k.ids, k.count, report);
 }
 
@@ -340,7 +343,7 @@ static uint64_t born_of(struct monitor *m, const struct member_action *a)
 
 	if (a->born)
 		return a->born;
-	if (lives_list(m->dir, a->cell, &last, 1) == 1)
+	if (lives_list(m->dir, a->cell, &last, 1) == 1 && last.born)
 		return last.born;
 	/* Nothing on record: it starts afresh, and nothing of before may go on. */
 	kill_guests(m, a->cell, &report);
@@ -348,23 +351,29 @@ static uint64_t born_of(struct monitor *m, const struct member_action *a)
 }
 
 static enum member_result restart(
-	struct monitor *m, const struct member_action *a, uint32_t *highest)
+	struct monitor *m, const struct member_action *a, struct member_report *report)
 {
-	struct life life = { .incarnation = a->incarnation, .born = born_of(m, a) };
+	struct life life = { .incarnation = a->incarnation, .born = born_of(m, a) }, last;
 	enum member_evidence why = m->recovery->peers[a->cell].evidence;
-	struct fence_report report;
+	struct fence_report killed;
 	uint64_t claimed = 0;
-	int pidfd, rc = lives_claim(m->dir, a->cell, &life, &claimed);
 	char because[160];
+	int pidfd, rc = 0;
 	struct err e;
 
-	if (rc == -EEXIST) {
-		*highest = (uint32_t)claimed;
+	/* Started afresh since: what is known here of the cell is over. */
+	if (lives_list(m->dir, a->cell, &last, 1) == 1 && last.born > life.born)
+		rc = -EEXIST;
+	else
+		rc = lives_claim(m->dir, a->cell, &life, &claimed);
+	if (rc == -EEXIST && lives_list(m->dir, a->cell, &last, 1) == 1) {
+		report->incarnation = (uint32_t)last.incarnation;
+		report->born = (uint32_t)last.born;
 		return MEMBER_REFUSED;
 	}
 	if (rc)
 		return MEMBER_FAILED;
-	kill_monitors(m, a->cell, a->incarnation, &report);
+	kill_monitors(m, a->cell, a->incarnation, 0, &killed);
 	snprintf(because, sizeof(because), "cell %u replaced the monitor: %s", m->self,
 		why == MEMBER_EVIDENCE_PROCESS_GONE ? "its process was gone"
 						    : "it was silent, but its CPUs work");
@@ -387,7 +396,7 @@ static void do_restart(struct monitor *m, const struct member_action *a)
 		.kind = MEMBER_RESTART, .cell = a->cell, .incarnation = a->incarnation
 	};
 
-	report.result = restart(m, a, &report.incarnation);
+	report.result = restart(m, a, &report);
 	member_done(m->recovery->ms, monitor_now_ns(), &report);
 }
 
@@ -447,7 +456,7 @@ static void do_fence(struct monitor *m, const struct member_action *a)
 	};
 	struct fence_report monitors, guests;
 
-	kill_monitors(m, a->cell, (uint64_t)a->incarnation + 1, &monitors);
+	kill_monitors(m, a->cell, (uint64_t)a->incarnation + 1, a->born, &monitors);
 	kill_guests(m, a->cell, &guests);
 	fprintf(stderr, "fence of cell %u: %zu processes killed, %zu gone already, %zu failed\n",
 		a->cell, monitors.killed + guests.killed, monitors.gone + guests.gone,

@@ -3,7 +3,7 @@
 
 #include <argp.h>
 #include <errno.h>
-#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +27,7 @@
 
 /* Generous: it only guards against hanging, and emulated machines are slow. */
 #define UP_TENTHS 600
+#define UNDO_TENTHS 100
 #define PING_TIMEOUT_MS 5000
 #define LOG_TAIL_BYTES 400
 
@@ -192,7 +193,7 @@ static int start_cell(struct up *up, uint32_t cell, struct err *e)
 
 	if (up->resumed && lives_list(up->dir, cell, &last, 1) == 1) {
 		life.incarnation = last.incarnation + 1;
-		life.born = last.born;
+		life.born = last.born ? last.born : life.incarnation;
 	}
 	rc = lives_claim(up->dir, cell, &life, &highest);
 	if (rc)
@@ -231,13 +232,20 @@ static void log_tail(const struct up *up, uint32_t cell, char *text, size_t room
 /* 0: it lives. */
 static int check_alive(const struct up *up, uint32_t cell, struct err *e)
 {
-	struct pollfd fd = { .fd = up->pidfds[cell], .events = POLLIN };
-	char why[LOG_TAIL_BYTES];
+	siginfo_t status = { 0 };
+	char why[LOG_TAIL_BYTES], how[64];
 
-	if (poll(&fd, 1, 0) == 0)
+	if (waitid(P_PIDFD, (id_t)up->pidfds[cell], &status, WEXITED | WNOHANG | WNOWAIT) ||
+		status.si_pid == 0)
 		return 0;
+	if (status.si_code == CLD_EXITED)
+		snprintf(how, sizeof(how), "with exit status %d", status.si_status);
+	else
+		snprintf(how, sizeof(how), "by signal %d (%s)", status.si_status,
+			strsignal(status.si_status));
 	log_tail(up, cell, why, sizeof(why));
-	return err_set(e, EXIT_ENVIRONMENT, "the monitor of cell %u has ended: %s", cell, why);
+	return err_set(e, EXIT_ENVIRONMENT, "the monitor of cell %u has ended %s; its log says: %s",
+		cell, how, why);
 }
 
 /* How many cells does the monitor of this one see alive? 0: it does not answer yet. */
@@ -283,15 +291,30 @@ static int await_all(const struct up *up, struct err *e)
 		count, UP_TENTHS / 10);
 }
 
-/* Ends what was started. What guests there are go on. */
+/*
+ * Ends what was started. What guests there are go on. Again and again until no
+ * monitor is left: while one is killed, another may just be replacing a third.
+ */
 static void undo(struct up *up)
 {
-	for (uint32_t cell = 0; cell < up->plan.cells.cell_count; cell++)
-		if (up->monitors[cell].pid)
-			fence_kill(&up->monitors[cell]);
-	for (uint32_t cell = 0; cell < up->plan.cells.cell_count; cell++)
-		if (up->monitors[cell].pid)
-			waitpid(up->monitors[cell].pid, NULL, 0);
+	for (int tenths = 0; tenths < UNDO_TENTHS; tenths++) {
+		struct member *members;
+		size_t count, left = 0;
+
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		if (members_list(up->dir, &members, &count))
+			break;
+		for (size_t i = 0; i < count; i++)
+			if (members[i].monitor) {
+				fence_kill(&members[i].id);
+				left++;
+			}
+		free(members);
+		if (left == 0)
+			break;
+		usleep(100000);
+	}
 	if (!up->resumed)
 		runtime_remove(up->dir);
 }

@@ -143,11 +143,13 @@ Test(lives, no_number_is_given_twice)
 	cr_assert_eq(list[0].proc.start_time, 99);
 	cr_assert_eq(list[1].incarnation, 2);
 	cr_assert_eq(list[1].proc.pid, 0);
+	cr_assert_eq(lives_list(dir, 3, list, 1), 1);
+	cr_assert_eq(list[0].incarnation, 10, "the latest, not the first found");
 	cr_assert_eq(lives_list(dir, 4, list, 8), 0);
 	runtime_remove(dir);
 }
 
-Test(lives, a_record_that_is_still_empty_counts)
+Test(lives, a_record_that_is_empty_counts)
 {
 	struct life life = { .incarnation = 5, .born = 1 };
 	char dir[32], path[RUNTIME_PATH_BYTES];
@@ -156,6 +158,8 @@ Test(lives, a_record_that_is_still_empty_counts)
 	cell_folder(dir);
 	fclose(fopen(runtime_cell_path(path, dir, 3, "life-5"), "w"));
 	cr_assert_eq(lives_claim(dir, 3, &life, &highest), -EEXIST);
+	cr_assert_eq(lives_list(dir, 3, &life, 1), 1);
+	cr_assert_eq(life.born, 0, "nobody can say");
 	runtime_remove(dir);
 }
 
@@ -170,6 +174,8 @@ Test(lives, those_long_past_are_forgotten)
 		cr_assert_eq(lives_claim(dir, 3, &life, &highest), 0);
 	cr_assert_leq(lives_list(dir, 3, list, 16), LIVES_KEPT + 1);
 	cr_assert_eq(list[0].incarnation, 20);
+	for (uint32_t i = 1; i < lives_list(dir, 3, list, 3); i++)
+		cr_assert_eq(list[i].incarnation, 20 - i);
 	runtime_remove(dir);
 }
 
