@@ -117,7 +117,7 @@ static void open_end(struct end *end, const char *dir, uint16_t cell)
 
 	if (fabric_open(&end->fabric, &cfg, &e)) {
 		fprintf(stderr, "bench_fabric: %s\n", e.text);
-		exit(e.code); // NOLINT(concurrency-mt-unsafe)
+		exit((int)e.code); /* NOLINT(concurrency-mt-unsafe) */
 	}
 }
 
