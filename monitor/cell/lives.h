@@ -18,7 +18,7 @@
 
 struct life {
 	uint64_t incarnation, born; /* born 0: the record can't be read */
-	struct proc_id proc; /* pid 0: not known (yet) */
+	struct proc_id proc;	    /* pid 0: not known (yet) */
 };
 
 /*
