@@ -2,6 +2,7 @@
 /* `cellvisor down`: ends guests and cells, also of a machine that is half dead. */
 
 #include <argp.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #define LEAVE_TENTHS 50
 /* For killed processes; one on a CPU that hangs takes until the CPU is offline. */
 #define KILLED_TENTHS 300
+#define GROUP_TENTHS 20
 
 static const struct argp_option options[] = {
 	{ "force", 'f', NULL, 0, "end guests that still run, too", 0 },
@@ -82,6 +84,18 @@ static void kill_members(const char *dir)
 	free(members);
 }
 
+/* Processes that have just ended leave their groups a moment later; one that hangs stays. */
+static void remove_groups(void)
+{
+	struct err e;
+
+	for (int tenths = 0; tenths < GROUP_TENTHS; tenths++) {
+		if (cgroup_remove(KEEPER_GROUP, &e) != -EBUSY)
+			return;
+		usleep(100000);
+	}
+}
+
 /*
  * Asks a monitor to end everything. -errno with *e if it refuses; 0 also when
  * none answers and the rest has to be done by signals.
@@ -132,8 +146,7 @@ int cli_down(int argc, char **argv)
 		kill_members(dir);
 		left = await_end(dir, 10);
 	}
-	/* Empty by now, unless a process hangs: then it is in nobody's way. */
-	cgroup_remove(KEEPER_GROUP, &e);
+	remove_groups();
 	runtime_remove(dir);
 	close(lock);
 	if (left > 0)
