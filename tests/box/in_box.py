@@ -353,6 +353,19 @@ def test_a_killed_guest_process_hurts_nobody_else():
     check(any("signal 9" in e["cause"] for e in events), f"no event names the cause: {events}")
 
 
+def test_a_memory_error_costs_only_its_guest():
+    run_guest("hurt", "--cell", 1, cmdline="nokaslr").wait_ready()
+    pid = guest_row("hurt")["pid"]
+    kernel = range(16 * MIB, 48 * MIB, 64 << 10)  # some of it runs at any time
+
+    def hurt():
+        check(lab.poison_ram(pid, kernel), "the guest's kernel is not where it was looked for")
+
+    beats_go_on(list(GUESTS), hurt)
+    row = wait_state("hurt", "crashed")
+    check(re.search(r"memory error at guest address 0x\w+ on node 1\b", row["cause"]), str(row))
+
+
 def test_stop_presses_the_power_button():
     run_guest("leaving", "--cell", 0).wait_ready()
     must("stop", "leaving")

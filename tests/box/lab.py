@@ -178,6 +178,27 @@ def nodes_of_ram(pid):
     return counts
 
 
+def poison_ram(pid, offsets):
+    """Makes the frames behind these offsets of a guest's RAM fail, as memory errors that nobody has
+    met yet would; ends early when the guest has ended. Returns how many there were: a page never
+    touched has no frame."""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps:
+        start = next(int(line.split("-")[0], 16) for line in maps if "memfd:cv-ram" in line)
+    poisoned = 0
+    for offset in offsets:
+        try:
+            with open(f"/proc/{pid}/pagemap", "rb") as pagemap:
+                pagemap.seek((start + offset) // PAGE * 8)
+                entry = int.from_bytes(pagemap.read(8), "little")
+        except OSError:
+            break
+        if entry >> 63:
+            with open("/sys/devices/system/memory/hard_offline_page", "w", encoding="ascii") as file:
+                file.write(f"{(entry & (1 << 55) - 1) * PAGE:#x}")
+            poisoned += 1
+    return poisoned
+
+
 def cpus_of_threads(pid, pattern):
     """{thread name: set of allowed CPUs} of the threads of `pid` whose name matches."""
     found = {}
