@@ -23,7 +23,7 @@
 #define CONSOLE_CLIENT_BYTES (256u << 10) /* waiting for one client */
 #define CONSOLE_IN_BYTES 4096u
 
-/* What fell out of a stream since the last note. */
+/* One connection. What doesn't fit its backlog is counted in `skipped` until a note can say so. */
 struct console_client {
 	struct console *console;
 	int fd; /* owned; -1: free */
