@@ -1,29 +1,86 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What peers say of their guests and events. */
+/*
+ * What peers say of their guests and events: a good row or event in which fields
+ * are replaced. Each line of the input is a field's number and a JSON value.
+ */
+#include <string.h>
+
 #include "monitor/cell/events.h"
 #include "monitor/cell/guests.h"
 #include "numa/check.h"
 
+static json_t *good_row(void)
+{
+	return json_pack("{s:s, s:i, s:s, s:i, s:i, s:s, s:i, s:i, s:i, s:[i,i], s:[i,i], s:[i], "
+			 "s:f, s:f}",
+		"name", "web", "cell", 2, "state", "running", "pid", 4711, "start_time", 99,
+		"cause", "started", "cpus", 2, "reboots", 0, "memory_bytes", 1 << 30, "nodes", 1, 2,
+		"node_bytes", 1 << 29, 1 << 29, "needs", 2, "started", 1.5, "ended", 0.0);
+}
+
+static json_t *good_event(void)
+{
+	return json_pack("{s:f, s:i, s:i, s:i, s:s, s:s, s:s}", "time", 1.5, "seq", 7, "cell", 2,
+		"by", 1, "guest", "web", "event", "guest-started", "cause", "started");
+}
+
+/* Replaces fields of `value` as the input says; a value that is not JSON deletes the field. */
+static void replace_fields(json_t *value, const uint8_t *data, size_t size)
+{
+	while (size > 1) {
+		const uint8_t *end = memchr(data, '\n', size);
+		size_t line = end ? (size_t)(end - data) : size;
+		size_t at = line > 0 ? data[0] % json_object_size(value) : 0;
+		void *field = json_object_iter(value);
+		json_t *with = line > 1 ? json_loadb((const char *)data + 1, line - 1,
+						  JSON_DECODE_ANY, NULL)
+					: NULL;
+
+		while (at-- > 0)
+			field = json_object_iter_next(value, field);
+		if (with)
+			json_object_iter_set_new(value, field, with);
+		else if (json_object_size(value) > 1)
+			json_object_del(value, json_object_iter_key(field));
+		data += line + (end != NULL);
+		size -= line + (end != NULL);
+	}
+}
+
+static void try_row(json_t *row)
+{
+	struct guest g, again;
+	json_t *copy;
+
+	if (!guest_from_row(row, &g)) {
+		CHECK(g.spec == NULL && g.proc.pid == 0);
+		return;
+	}
+	CHECK(g.node_count <= GUEST_NODES_MAX && g.need_count <= GUEST_NEEDS_MAX);
+	CHECK(g.proc.pid != 1 && g.proc.pid >= 0 && g.state < GUEST_STATE_COUNT);
+	copy = guest_row(&g, true);
+	CHECK(guest_from_row(copy, &again));
+	json_decref(again.spec);
+	json_decref(g.spec);
+	json_decref(copy);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	json_t *value = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
-	struct guest g;
+	json_t *row = good_row(), *event = good_event();
 	struct event ev;
 
-	if (!value)
-		return 0;
-	if (guest_from_row(value, &g)) {
-		json_t *row = guest_row(&g, true);
-		struct guest again;
+	replace_fields(row, data, size);
+	try_row(row);
+	replace_fields(event, data, size);
+	if (event_from_json(event, &ev)) {
+		json_t *again = event_json(&ev);
 
-		CHECK(guest_from_row(row, &again));
-		json_decref(again.spec);
-		json_decref(g.spec);
-		json_decref(row);
+		CHECK(event_from_json(again, &ev));
+		json_decref(again);
 	}
-	if (event_from_json(value, &ev))
-		json_decref(event_json(&ev));
-	json_decref(value);
+	json_decref(row);
+	json_decref(event);
 	return 0;
 }
