@@ -23,6 +23,9 @@
 /* CPUs get at least so long to run a probe: a busy one is not a dead one. */
 #define PROBE_NS_MIN (1500ull * 1000000u)
 
+/* So long after its own start a monitor takes a cell that it never heard of for one that starts. */
+#define START_GRACE_NS (20ull * 1000000000u)
+
 #define MONITORS_KNOWN LIVES_KEPT
 
 /* What is known of a peer beyond what the state machine keeps. */
@@ -42,6 +45,7 @@ struct examined {
 /* A monitor started from here is our child until it ends. */
 struct launched {
 	struct monitor *m;
+	uint32_t cell, life;
 	int pidfd; /* owned */
 	struct watch watch;
 	struct launched *next;
@@ -52,7 +56,7 @@ struct recovery {
 	void *memory; /* owned */
 	struct examined peers[CELLS_MAX];
 	struct probe_leftovers leftovers;
-	uint64_t reap_ns;
+	uint64_t reap_ns, opened_ns;
 	struct launched *children; /* owned */
 };
 
@@ -89,6 +93,7 @@ int recovery_open(struct monitor *m, uint64_t born, struct err *e)
 		r->peers[cell].cell = cell;
 	}
 	r->reap_ns = UINT64_MAX;
+	r->opened_ns = monitor_now_ns();
 	r->ms = member_start(r->memory, &cfg, monitor_now_ns());
 	if (!r->ms)
 		return err_set(e, EXIT_USAGE, "cell %u of %u can't be in its life %llu since %llu",
@@ -228,6 +233,20 @@ static void probe_ready(void *ctx, uint32_t events)
 	probe_look(ctx, monitor_now_ns());
 }
 
+/*
+ * A cell that was never heard of: `up` is about to start its monitor, or that
+ * takes its time on a busy machine. Silence means nothing yet.
+ */
+static bool may_be_starting(const struct monitor *m, uint32_t cell)
+{
+	struct life last;
+
+	if (monitor_now_ns() - m->recovery->opened_ns > START_GRACE_NS)
+		return false;
+	return lives_list(m->dir, cell, &last, 1) == 0 || !last.proc.pid ||
+	       proc_over(&last.proc) == 0;
+}
+
 static void gather_evidence(struct monitor *m, uint32_t cell, uint32_t life)
 {
 	struct examined *x = &m->recovery->peers[cell];
@@ -241,6 +260,10 @@ static void gather_evidence(struct monitor *m, uint32_t cell, uint32_t life)
 		life = (uint32_t)last.incarnation;
 	if (life && monitor_gone(m, cell, life)) {
 		give_evidence(m, cell, life, MEMBER_EVIDENCE_PROCESS_GONE);
+		return;
+	}
+	if (member_incarnation(m->recovery->ms, (uint16_t)cell) == 0 && may_be_starting(m, cell)) {
+		give_evidence(m, cell, life, MEMBER_EVIDENCE_NONE);
 		return;
 	}
 	x->probed_life = life;
@@ -273,15 +296,19 @@ static void child_ended(void *ctx, uint32_t events)
 	*at = l->next;
 	loop_unwatch(&l->m->loop, &l->watch);
 	close(l->pidfd);
+	/* No need to wait for the time that a new monitor has to speak up. */
+	give_evidence(l->m, l->cell, l->life, MEMBER_EVIDENCE_PROCESS_GONE);
 	free(l);
 }
 
-static void watch_child(struct monitor *m, int pidfd)
+static void watch_child(struct monitor *m, uint32_t cell, uint32_t life, int pidfd)
 {
 	struct launched *l = calloc(1, sizeof(*l));
 
 	CHECK(l != NULL);
 	l->m = m;
+	l->cell = cell;
+	l->life = life;
 	l->pidfd = pidfd;
 	l->next = m->recovery->children;
 	m->recovery->children = l;
@@ -381,7 +408,7 @@ static enum member_result restart(
 		fprintf(stderr, "%s\n", e.text);
 		return MEMBER_FAILED;
 	}
-	watch_child(m, pidfd);
+	watch_child(m, a->cell, a->incarnation, pidfd);
 	if (!proc_start_time(life.proc.pid, &life.proc.start_time)) {
 		know_monitor(&m->recovery->peers[a->cell], &life);
 		lives_set_process(m->dir, a->cell, &life);
@@ -504,7 +531,7 @@ static void do_event(struct monitor *m, const struct member_action *a)
 {
 	char text[EVENT_CAUSE_BYTES];
 
-	if (!is_recorder(m, a->cell))
+	if (!is_recorder(m, a->cell) || member_incarnation(m->recovery->ms, a->cell) == 0)
 		return;
 	if (a->event == MEMBER_EVENT_SUSPECT) {
 		snprintf(text, sizeof(text),
