@@ -19,7 +19,7 @@
 /* A monitor that has not answered a ping by then is passed over for the next one ... */
 #define PING_PATIENCE_MS 400
 /* ... and nothing answers at all when the last one has been asked this long. */
-#define PING_LAST_MS 15000
+#define PING_LAST_MS 8000
 #define CELLS_MAX 1024u
 /* Connections that await a pong at the same time. */
 #define TRIES_MAX 16

@@ -5,10 +5,12 @@ one boot. Prints `ok NAME` or `not ok NAME: why` per test.
 
   in_box.py [PATTERN]     only the tests whose name matches
 """
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,8 @@ from lab import Failed, cellvisor, listing, must, until
 WORK = tempfile.mkdtemp(prefix="cv-test-")
 KERNEL = os.environ["CELLVISOR_GUEST_KERNEL"]
 INITRD = os.environ["CELLVISOR_GUEST_INITRD"]
+TINY = os.path.join(lab.BUILD, "tiny.img")
+TINY_HOLD = os.path.join(lab.BUILD, "tiny-hold.img")
 NODES = 4
 MIB = 1 << 20
 
@@ -47,6 +51,11 @@ def run_guest(name, *args, memory="256M", cpus=1, cmdline=""):
     must("run", name, "--kernel", KERNEL, "--initrd", INITRD, "--memory", memory, "--cpus", cpus,
          "--cmdline", f"console=ttyS0 quiet cv.mem=32 {cmdline}".strip(), *args)
     return lab.console_of(name)
+
+
+def run_tiny(name, *args, memory="64M"):
+    """Starts the smallest guest, which says one letter and halts for ever; returns its row."""
+    return json.loads(must("run", name, "--kernel", TINY_HOLD, "--memory", memory, "--json", *args))
 
 
 def guest_row(name):
@@ -109,13 +118,32 @@ def test_no_kvm_is_said():
 
 def test_stale_runtime_directory_is_no_obstacle():
     os.makedirs(f"{lab.RUNTIME}/cell-0", mode=0o700, exist_ok=True)
-    import socket
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(f"{lab.RUNTIME}/cell-0/monitor.sock")
     stale.close()
     refuse(8, r"cellvisor up", "ls")
     must("up")
     must("down")
+
+
+def test_of_two_ups_at_once_one_wins():
+    ups = [subprocess.Popen([lab.CELLVISOR, "up"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+           for _ in range(2)]
+    said = [up.communicate(timeout=120)[1] for up in ups]
+    equal(f"exit statuses ({said})", sorted(up.returncode for up in ups), [0, 7])
+    must("down")
+
+
+def test_stopped_monitors_are_taken_down():
+    must("up")
+    run_tiny("left", "--cell", 1)
+    monitors = [cell["pid"] for cell in listing("ls")["cells"]]
+    for pid in monitors:
+        os.kill(pid, signal.SIGSTOP)
+    refuse(9, r"down --force", "down")
+    must("down", "--force")
+    equal("processes left", [p for c in range(NODES) for p in lab.members_of_cell(c)], [])
+    check(not os.path.exists(lab.RUNTIME), "the runtime directory is left behind")
 
 
 # --- cells -------------------------------------------------------------------------------------
@@ -208,6 +236,62 @@ def test_unknown_names_are_said():
     refuse(3, r"node 9", "inject", "node-death", "9")
     refuse(2, r"bogus", "bogus")
     refuse(2, r".", "ls", "--bogus")
+
+
+def test_of_several_who_want_one_name_one_gets_it():
+    words = [lab.CELLVISOR, "run", "wanted", "--kernel", TINY_HOLD, "--memory", "64M"]
+    runs = [subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [run.communicate(timeout=120)[1] for run in runs]
+    equal(f"exit statuses ({said})", sorted(run.returncode for run in runs), [0, 7, 7, 7])
+    equal("guests", [(g["name"], g["state"]) for g in listing("ls")["guests"]], [("wanted", "running")])
+    must("kill", "wanted")
+
+
+def test_attached_guest_is_heard_from_its_first_byte_on():
+    status, out, err = cellvisor("run", "tiny", "--kernel", TINY, "--memory", "64M", "--attach")
+    equal(f"exit status ({err.strip()})", status, 0)
+    equal("what it said", out, "T")
+    equal("state", guest_row("tiny")["state"], "stopped")
+
+
+def test_memory_is_not_promised_twice():
+    size = cell_row(1)["free_bytes"] * 6 // 10 // (2 * MIB) * 2
+    run_tiny("first", "--cell", 1, memory=f"{size}M")
+    refuse(5, r"MiB|GiB", "run", "second", "--kernel", TINY_HOLD, "--cell", "1", "--memory", f"{size}M")
+    equal("cell of one that may go anywhere", run_tiny("third", memory=f"{size}M")["cell"] != 1, True)
+    must("kill", "first")
+    run_tiny("second", "--cell", 1, memory=f"{size}M")
+    must("kill", "second")
+    must("kill", "third")
+
+
+def test_nonsense_on_the_socket_costs_its_sender_alone():
+    def talk(data):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(f"{lab.RUNTIME}/cell-0/monitor.sock")
+            client.sendall(data)
+            return json.loads(client.makefile().readline())
+
+    for data in (b"ls\n", b"{}\n", b"\xff" * 3000 + b"\n", b'{"op":"ls","x":1}\n', b'{"op":"cell-down"}\n',
+                 b"x" * 65536):
+        equal(f"answer to {data[:20]!r}", talk(data)["ok"], False)
+    deaf = socket.socket(socket.AF_UNIX)
+    deaf.connect(f"{lab.RUNTIME}/cell-0/monitor.sock")
+    deaf.sendall(b'{"op":"ls"}\n' * 1000)
+    equal("a good request", talk(b'{"op":"ping"}\n')["ok"], True)
+    deaf.close()
+
+
+def test_guests_outlive_all_monitors():
+    pid = run_tiny("alone", "--cell", 3)["pid"]
+    for cell in listing("ls")["cells"]:
+        os.kill(cell["pid"], signal.SIGKILL)
+    until("all monitors to be gone", lambda: cellvisor("ls")[0] == 8, 30)
+    refuse(8, r"down --force", "down")
+    must("up")
+    equal("process of the guest", wait_state("alone", "running", 60)["pid"], pid)
+    must("kill", "alone")
 
 
 # --- guests --------------------------------------------------------------------------------------
