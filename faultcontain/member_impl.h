@@ -106,6 +106,7 @@ struct membership {
 	enum step step;
 	struct cellset dead;	 /* cells whose death this view's recovery handles */
 	struct cellset unfenced; /* of those, the ones not fenced yet */
+	bool unended;		 /* STEP_END: it failed, and must be tried again */
 
 	struct cellset watched;
 	uint16_t rotor; /* joining, above MEMBER_MESH_MAX: where to knock next */

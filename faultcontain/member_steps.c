@@ -83,6 +83,9 @@ void member_step_retry(struct membership *m)
 
 	if (m->step == STEP_READY && m->promised == m->epoch && coordinator != m->cfg.self)
 		member_post(m, coordinator, MEMBER_OP_READY);
+	if (m->step == STEP_END && m->unended)
+		m->todo |= TODO_END_GUESTS;
+	m->unended = false;
 	for (uint16_t c = cellset_next(&m->unfenced, 0); c != CELLSET_NONE;
 		c = cellset_next(&m->unfenced, c + 1u)) {
 		if (!peer_has(&m->peers[c], PEER_UNFENCED))
@@ -160,7 +163,7 @@ void member_done(struct membership *m, uint64_t now_ns, const struct member_repo
 		if (report->result == MEMBER_DONE)
 			ready(m);
 		else
-			m->todo |= TODO_END_GUESTS;
+			m->unended = true;
 		break;
 	default:
 		break;

@@ -41,6 +41,7 @@ enum site {
 	SITE_START_CRASH,  /* a new monitor crashes at once */
 	SITE_RESTART_FAILS,
 	SITE_FENCE_FAILS,
+	SITE_END_FAILS,
 	SITE_NO_EVIDENCE,
 	SITE_NODE_DEATH,
 	SITE_NODE_HANG, /* all CPUs of a cell execute nothing, and come back */
@@ -56,7 +57,8 @@ enum what {
 	EV_CONNECT,
 	EV_LINK_DOWN,
 	EV_EVIDENCE,
-	EV_START, /* a claimed life of a monitor begins to run */
+	EV_START, /* a claimed life of a monitor begins to run; about: who started it */
+	EV_CHILD, /* the monitor that it started has ended */
 	EV_DONE,  /* an action has been carried out: `report` */
 	EV_FENCE,
 	EV_LATE, /* PLANT_BARRIER_SKIPPED */
@@ -80,7 +82,7 @@ struct event {
 		} message;
 		struct {
 			uint32_t born;
-			bool gone; /* the process that was started has ended */
+			uint32_t starter_life; /* 0: init or an operator started it */
 		} start;
 		struct member_report report;
 		uint32_t born; /* EV_FENCE */

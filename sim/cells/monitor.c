@@ -139,6 +139,19 @@ void monitor_launch(struct machine *s, uint16_t cell, bool afresh, uint64_t afte
 	sim_push(s, &e, after_ns);
 }
 
+static void crash_at_start(struct machine *s, const struct event *e)
+{
+	monitor_kill(s, e->cell, "crash at its start");
+	if (e->start.starter_life)
+		sim_push(s,
+			&(struct event){ .what = EV_CHILD,
+				.cell = e->about,
+				.cell_life = e->start.starter_life,
+				.about = e->cell,
+				.life = e->life },
+			100 * US);
+}
+
 static void started(struct machine *s, const struct event *e)
 {
 	struct cell *c = &s->cells[e->cell];
@@ -151,14 +164,16 @@ static void started(struct machine *s, const struct event *e)
 	}
 	monitor_start(s, e->cell, e->life, e->start.born);
 	if (!s->result->violated && sim_hit(s, SITE_START_CRASH))
-		monitor_kill(s, e->cell, "crash at its start");
+		crash_at_start(s, e);
 }
 
 static void restart(struct machine *s, uint16_t cell, const struct member_action *a)
 {
 	struct cell *peer = &s->cells[a->cell];
 	struct event done = { .what = EV_DONE, .cell = cell, .cell_life = s->cells[cell].life };
-	struct event start = { .what = EV_START, .cell = a->cell, .life = a->incarnation };
+	struct event start = {
+		.what = EV_START, .cell = a->cell, .about = cell, .life = a->incarnation
+	};
 
 	done.report = (struct member_report){
 		.kind = MEMBER_RESTART, .cell = a->cell, .incarnation = a->incarnation
@@ -172,6 +187,7 @@ static void restart(struct machine *s, uint16_t cell, const struct member_action
 		done.report.born = peer->boot;
 	} else {
 		start.start.born = a->born ? a->born : peer->boot;
+		start.start.starter_life = s->cells[cell].life;
 		if (!a->born && peer->fenced_boot == peer->boot) { /* says the record */
 			start.start.born = peer->boot = a->incarnation;
 			peer->admitted = peer->out = false;
@@ -269,9 +285,23 @@ static void later(struct machine *s, uint16_t cell, const struct member_action *
 
 	if (what == EV_FENCE)
 		e.born = a->born;
-	if (what == EV_DONE)
-		e.report = (struct member_report){ .kind = a->kind, .epoch = a->epoch };
 	sim_push(s, &e, after_ns);
+}
+
+static void end_guests(struct machine *s, uint16_t cell, const struct member_action *a)
+{
+	struct event done = { .what = EV_DONE, .cell = cell, .cell_life = s->cells[cell].life };
+
+	done.report = (struct member_report){ .kind = a->kind, .epoch = a->epoch };
+	if (sim_hit(s, SITE_END_FAILS)) {
+		done.report.result = MEMBER_FAILED;
+	} else if (s->cfg.plant == PLANT_BARRIER_SKIPPED) {
+		s->cells[cell].late = a->cells;
+		later(s, cell, a, EV_LATE, 5 * MS);
+	} else {
+		guests_end_needing(s, cell, &a->cells);
+	}
+	sim_push(s, &done, 50 * US + s->cfg.guests * 20 * US);
 }
 
 static void perform(struct machine *s, uint16_t cell, const struct member_action *a)
@@ -302,13 +332,7 @@ static void perform(struct machine *s, uint16_t cell, const struct member_action
 		guests_drop_loans(s, cell, &a->cells);
 		break;
 	case MEMBER_END_GUESTS:
-		if (s->cfg.plant == PLANT_BARRIER_SKIPPED) {
-			s->cells[cell].late = a->cells;
-			later(s, cell, a, EV_LATE, 5 * MS);
-		} else {
-			guests_end_needing(s, cell, &a->cells);
-		}
-		later(s, cell, a, EV_DONE, 50 * US + (uint64_t)s->cfg.guests * 20 * US);
+		end_guests(s, cell, a);
 		break;
 	case MEMBER_VIEW:
 		if (s->cells[cell].epoch == 0)
@@ -390,6 +414,9 @@ void monitor_event(struct machine *s, const struct event *e)
 		break;
 	case EV_LINK_DOWN:
 		member_link(c->m, s->now_ns, e->about, e->life, false);
+		break;
+	case EV_CHILD:
+		member_evidence(c->m, s->now_ns, e->about, e->life, MEMBER_EVIDENCE_PROCESS_GONE);
 		break;
 	case EV_EVIDENCE:
 		evidence(s, e);

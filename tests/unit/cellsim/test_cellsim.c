@@ -133,7 +133,7 @@ Test(cellsim, every_planted_bug_is_caught_within_50_seeds)
 Test(cellsim, planted_bugs_have_names)
 {
 	for (int plant = PLANT_NONE; plant < PLANT_COUNT; plant++)
-		cr_assert_eq(plant_find(plant_name((enum plant)plant)), plant);
+		cr_assert_eq((int)plant_find(plant_name((enum plant)plant)), plant);
 	cr_assert_eq(plant_find("no-such-bug"), PLANT_COUNT);
 	cr_assert_geq(PLANT_COUNT - 1, 10);
 }

@@ -299,6 +299,15 @@ Test(member_rules, steps_come_in_order_and_wait_for_each_other)
 	take();
 	cr_assert_eq(SENDS(READY), 0, "the end of another epoch's");
 	done.epoch = msg.ballot;
+	done.result = MEMBER_FAILED;
+	member_done(m, now, &done);
+	take();
+	cr_assert_eq(seen.kinds[MEMBER_END_GUESTS] + SENDS(READY), 0);
+	now += 5 * MS;
+	member_tick(m, now);
+	take();
+	cr_assert_eq(seen.kinds[MEMBER_END_GUESTS], 1, "tried again, but not at once");
+	done.result = MEMBER_DONE;
 	member_done(m, now, &done);
 	take();
 	cr_assert_eq(SENDS(READY), 1);
