@@ -87,7 +87,7 @@ struct member_cfg {
 
 struct membership; /* lies in memory of the caller */
 
-/* Bytes needed for a machine of this size (about 200 per cell). */
+/* Bytes needed for a machine of this size: about 1400, and 96 per cell. */
 size_t member_bytes(uint16_t cell_count);
 
 /*
