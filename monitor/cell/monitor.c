@@ -30,6 +30,8 @@
 #define LOCK_TRIES 100
 #define LOCK_PAUSE_US 100000
 
+#define MONITOR_NICE (-10)
+
 struct options {
 	uint64_t cell, incarnation, born;
 	const char *dir, *because;
@@ -298,6 +300,9 @@ static int open_signals(struct monitor *m, struct err *e)
 static void raise_limits(void)
 {
 	struct rlimit files;
+
+	/* Its guests' vCPUs run on the same CPUs; being late looks like being dead. */
+	setpriority(PRIO_PROCESS, 0, MONITOR_NICE);
 
 	/* Several descriptors per guest and peer. */
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {

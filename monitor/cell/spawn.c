@@ -8,13 +8,15 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 /* Above what the child gets. */
 #define FREE_FD 10
 
-static void fresh_signals(void)
+/* What a child must not inherit of a monitor: signal handling and priority. */
+static void start_fresh(void)
 {
 	struct sigaction standard = { .sa_handler = SIG_DFL };
 	sigset_t none;
@@ -23,6 +25,7 @@ static void fresh_signals(void)
 		sigaction(signum, &standard, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	setpriority(PRIO_PROCESS, 0, 0);
 }
 
 /* A copy out of the way of 0..3, or -1. */
@@ -43,7 +46,7 @@ _Noreturn static void child(const struct spawn *s)
 	int exe = aside(s->exe_fd), log = aside(s->log_fd), fd3 = aside(s->fd3);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), rc;
 
-	fresh_signals();
+	start_fresh();
 	setsid();
 	if (dup2(null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
 		_exit(127);

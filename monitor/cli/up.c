@@ -43,6 +43,7 @@ struct up {
 	bool resumed; /* monitors for guests that outlived all of theirs */
 	struct plan plan;
 	struct proc_id monitors[CELLS_MAX];
+	uint64_t lives[CELLS_MAX]; /* which life each was started with */
 	int pidfds[CELLS_MAX];
 	uint32_t started;
 };
@@ -209,6 +210,7 @@ static int start_cell(struct up *up, uint32_t cell, struct err *e)
 	rc = proc_start_time(life.proc.pid, &life.proc.start_time);
 	CHECK(rc == 0); /* our child, not yet reaped */
 	up->monitors[cell] = life.proc;
+	up->lives[cell] = life.incarnation;
 	return lives_set_process(up->dir, cell, &life) == 0
 		       ? 0
 		       : err_set(e, EXIT_ENVIRONMENT, "can't write the record of cell %u", cell);
@@ -229,14 +231,18 @@ static void log_tail(const struct up *up, uint32_t cell, char *text, size_t room
 		fclose(log);
 }
 
-/* 0: it lives. */
+/* 0: it lives, or a peer has replaced it already because it was slow. */
 static int check_alive(const struct up *up, uint32_t cell, struct err *e)
 {
 	siginfo_t status = { 0 };
+	struct life last;
 	char why[LOG_TAIL_BYTES], how[64];
 
 	if (waitid(P_PIDFD, (id_t)up->pidfds[cell], &status, WEXITED | WNOHANG | WNOWAIT) ||
 		status.si_pid == 0)
+		return 0;
+	if (lives_list(up->dir, cell, &last, 1) == 1 && last.incarnation > up->lives[cell] &&
+		(!last.proc.pid || proc_over(&last.proc) == 0))
 		return 0;
 	if (status.si_code == CLD_EXITED)
 		snprintf(how, sizeof(how), "with exit status %d", status.si_status);
@@ -326,12 +332,15 @@ static void say_plan(const struct up *up)
 	for (uint32_t cell = 0; cell < up->plan.cells.cell_count; cell++) {
 		char nodes[CLI_LIST_BYTES], cpus[128], memory[CLI_SIZE_BYTES];
 		json_t *list = plan_cell_nodes(&up->plan, cell);
+		struct life last = { .proc = up->monitors[cell] };
 
+		/* A peer may have replaced it already. */
+		(void)lives_list(up->dir, cell, &last, 1);
 		cpu_set_format(&up->plan.cells.cells[cell].cpus, cpus, sizeof(cpus));
 		printf("cell %-3u node %-5s CPUs %-9s memory %-9s monitor %d\n", cell,
 			cli_list(nodes, list), cpus,
 			cli_size(memory, up->plan.cells.cells[cell].memory_bytes),
-			(int)up->monitors[cell].pid);
+			(int)last.proc.pid);
 		json_decref(list);
 	}
 	if (cgroup_offered(&e))
