@@ -358,6 +358,34 @@ void keeper_lose(struct keeper *k, const char *name, const char *cause)
 		kill_process(l, GUEST_LOST, cause);
 }
 
+void keeper_need(struct keeper *k, const char *name, enum keeper_need why, const uint32_t *cells,
+	uint32_t count)
+{
+	struct guest_link *l = keeper_find_link(k, name);
+	uint32_t needs[GUEST_NEEDS_MAX], n = 0;
+
+	if (!l)
+		return;
+	memset(l->needs[why], 0, sizeof(l->needs[why]));
+	for (uint32_t i = 0; i < count; i++) {
+		CHECK(cells[i] < SPEC_CELLS_MAX);
+		l->needs[why][cells[i]] = true;
+	}
+	for (uint32_t cell = 0; cell < SPEC_CELLS_MAX; cell++) {
+		bool needed = cell == k->cfg.cell;
+
+		for (int w = 0; w < KEEPER_NEED_COUNT; w++)
+			needed |= l->needs[w][cell];
+		if (needed)
+			needs[n++] = cell;
+	}
+	if (n == l->g->need_count && !memcmp(needs, l->g->needs, n * sizeof(needs[0])))
+		return;
+	memcpy(l->g->needs, needs, n * sizeof(needs[0]));
+	l->g->need_count = n;
+	keeper_changed(k);
+}
+
 void keeper_ask(
 	struct keeper *k, const char *name, uint64_t deadline_ns, keeper_details *done, void *ctx)
 {

@@ -74,6 +74,22 @@ int keeper_kill(struct keeper *k, const char *name, const char *cause, uint64_t 
 /* Kills a guest because a cell that it needed is dead; nobody waits. */
 void keeper_lose(struct keeper *k, const char *name, const char *cause);
 
+/* Why a guest needs a cell other than its home. */
+enum keeper_need {
+	KEEPER_NEED_MEMORY, /* it uses memory of that cell */
+	KEEPER_NEED_CPU,    /* a vCPU of it runs on a CPU of that cell */
+	KEEPER_NEED_COUNT,
+};
+
+/*
+ * The cells that a live guest needs for this reason, in place of those before; its
+ * home may be among them. What the record says it needs is the home and the
+ * union over all reasons. To be called before what is needed is used, and again
+ * only after it is not used any more. Nothing happens if there is no such guest.
+ */
+void keeper_need(struct keeper *k, const char *name, enum keeper_need why, const uint32_t *cells,
+	uint32_t count);
+
 /*
  * Asks the guest process for its details; done with them in `details` (borrowed),
  * NULL if it does not tell before the deadline. May be called at once.

@@ -220,6 +220,14 @@ uint64_t keeper_newcomers_next_ns(const struct keeper *k)
 	return next;
 }
 
+/* Why it needs a cell is not remembered: until its users say, every reason counts. */
+static void remember_needs(struct guest_link *l, const struct guest *row)
+{
+	for (uint32_t i = 0; i < row->need_count; i++)
+		for (int why = 0; row->needs[i] < SPEC_CELLS_MAX && why < KEEPER_NEED_COUNT; why++)
+			l->needs[why][row->needs[i]] = true;
+}
+
 /* Copies what a peer remembers into a fresh record. */
 static struct guest *recall(struct keeper *k, const struct guest *row)
 {
@@ -235,6 +243,7 @@ static struct guest *recall(struct keeper *k, const struct guest *row)
 
 void keeper_remember(struct keeper *k, const struct guest *row)
 {
+	struct guest_link *l;
 	struct guest *g;
 	int pidfd;
 
@@ -255,7 +264,9 @@ void keeper_remember(struct keeper *k, const struct guest *row)
 	}
 	/* One that was starting is taken for running: its process decides which it is. */
 	guest_move(g, GUEST_RUNNING, "started", row->started);
-	if (pidfd >= 0 && keeper_link(k, g, pidfd)) {
+	l = pidfd >= 0 ? keeper_link(k, g, pidfd) : NULL;
+	if (l) {
+		remember_needs(l, row);
 		keeper_changed(k);
 		return;
 	}

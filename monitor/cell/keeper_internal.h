@@ -42,6 +42,8 @@ struct guest_link {
 	char told_cause[GUEST_CAUSE_BYTES];
 	struct err start_error;
 	struct waiter *waiters; /* owned */
+	/* What it needs besides its home, by reason: cells below SPEC_CELLS_MAX. */
+	bool needs[KEEPER_NEED_COUNT][SPEC_CELLS_MAX];
 	struct guest_link *next;
 };
 

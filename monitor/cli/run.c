@@ -29,6 +29,7 @@ enum {
 	KEY_NODES,
 	KEY_CMDLINE,
 	KEY_VNUMA,
+	KEY_CELLS_MAX,
 };
 
 struct run_options {
@@ -46,6 +47,10 @@ static const struct argp_option options[] = {
 	{ "vnuma", KEY_VNUMA, "N", 0, "show the guest N NUMA nodes (default: a flat machine)", 0 },
 	{ "cell", KEY_CELL, "N", 0, "run it on this cell (default: the one that fits best)", 1 },
 	{ "nodes", KEY_NODES, "LIST", 0, "take its memory from these nodes, such as 0,2-3", 1 },
+	{ "cells-max", KEY_CELLS_MAX, "N", 0,
+		"let it use memory or CPUs of up to N cells, its own included; it ends when any of "
+		"those that it uses dies (default: 1, its own alone)",
+		1 },
 	{ "attach", 'a', NULL, 0,
 		"use its console from its first byte on, and wait for its end: exit status 0 if it "
 		"powered off, 1 otherwise",
@@ -181,6 +186,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_NODES:
 		take_nodes(s, arg, state);
+		return 0;
+	case KEY_CELLS_MAX:
+		s->cells_max = take_number("--cells-max", arg, 1, SPEC_CELLS_MAX, state);
 		return 0;
 	case 'a':
 		o->attach = s->wait_console = true;

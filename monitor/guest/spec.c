@@ -14,6 +14,7 @@ void guest_spec_init(struct guest_spec *s)
 	memset(s, 0, sizeof(*s));
 	s->cpus = 1;
 	s->cell = SPEC_ANY_CELL;
+	s->cells_max = 1;
 }
 
 /* Not isalnum(): names don't depend on the locale. */
@@ -83,6 +84,9 @@ static int check_cpus(const struct guest_spec *s, struct err *e)
 		return err_set(e, EXIT_INVALID,
 			"%u NUMA nodes need at least as many CPUs; the guest has %u", s->vnuma,
 			s->cpus);
+	if (s->cells_max < 1 || s->cells_max > SPEC_CELLS_MAX)
+		return err_set(e, EXIT_INVALID, "a guest can need 1 to %u cells, not %u",
+			SPEC_CELLS_MAX, s->cells_max);
 	return cpuid_topology_init(&topology, s->cpus, s->vnuma ? s->vnuma : 1, e);
 }
 
@@ -154,6 +158,8 @@ json_t *guest_spec_encode(const struct guest_spec *s)
 		json_object_set_new(value, "initrd", json_string(s->initrd));
 	if (s->cell != SPEC_ANY_CELL)
 		json_object_set_new(value, "cell", json_integer(s->cell));
+	if (s->cells_max != 1)
+		json_object_set_new(value, "cells_max", json_integer(s->cells_max));
 	if (s->wait_console)
 		json_object_set_new(value, "wait_console", json_true());
 	return value;
@@ -177,7 +183,7 @@ static void decode_disks(struct fields *f, struct guest_spec *s)
 static int decode(const json_t *value, struct guest_spec *s, struct err *e)
 {
 	static const char *const known[] = { "name", "kernel", "initrd", "disks", "cmdline", "cpus",
-		"memory_bytes", "vnuma", "cell", "nodes", "wait_console", NULL };
+		"memory_bytes", "vnuma", "cell", "nodes", "cells_max", "wait_console", NULL };
 	struct fields f;
 
 	guest_spec_init(s);
@@ -191,6 +197,7 @@ static int decode(const json_t *value, struct guest_spec *s, struct err *e)
 	fields_u32(&f, "vnuma", 0, SPEC_VNUMA_MAX, &s->vnuma, false);
 	fields_u32(&f, "cell", 0, SPEC_CELL_MAX, &s->cell, false);
 	fields_list(&f, "nodes", UINT16_MAX, s->nodes, SPEC_NODES_MAX, &s->node_count, false);
+	fields_u32(&f, "cells_max", 0, UINT32_MAX, &s->cells_max, false);
 	fields_bool(&f, "wait_console", &s->wait_console);
 	decode_disks(&f, s);
 	return f.rc ? f.rc : guest_spec_check(s, e);

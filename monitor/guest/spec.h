@@ -27,6 +27,7 @@
 /* RAM comes in huge pages; also the least that a vNUMA node is a multiple of. */
 #define SPEC_MEMORY_UNIT VNUMA_UNIT_BYTES
 #define SPEC_ANY_CELL 0xffffffffu
+#define SPEC_CELLS_MAX 64u
 #define SPEC_CELL_MAX 1023u
 #define SPEC_CONSOLE_WAIT_MS 10000u
 
@@ -50,13 +51,18 @@ struct guest_spec {
 	uint32_t nodes[SPEC_NODES_MAX]; /* wanted host nodes, ascending */
 	uint32_t node_count;		/* 0: any */
 	/*
+	 * How many cells it may need at most, its home included: 1 .. SPEC_CELLS_MAX. With 1 it
+	 * lives and dies with its home alone; only above may it get memory or CPUs of other cells.
+	 */
+	uint32_t cells_max;
+	/*
 	 * The vCPUs wait until a client is connected to the console, SPEC_CONSOLE_WAIT_MS at
 	 * most: for `run --attach`, which must not miss the guest's first words.
 	 */
 	bool wait_console;
 };
 
-/* All zero but for what has to be something: one CPU, any cell. */
+/* All zero but for what has to be something: one CPU, any cell, but no more than one. */
 void guest_spec_init(struct guest_spec *s);
 
 /*
@@ -74,8 +80,8 @@ int guest_spec_check(const struct guest_spec *s, struct err *e);
 
 /*
  * {"name","kernel","initrd"?,"disks":[{"path","read_only"}],"cmdline","cpus",
- * "memory_bytes","vnuma","cell"?,"nodes":[],"wait_console"?}. A new reference, NULL when out of
- * memory.
+ * "memory_bytes","vnuma","cell"?,"nodes":[],"cells_max"?,"wait_console"?}. A new reference, NULL
+ * when out of memory.
  */
 json_t *guest_spec_encode(const struct guest_spec *s);
 

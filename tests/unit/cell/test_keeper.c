@@ -243,6 +243,66 @@ Test(keeper, reboots_are_told_once_each)
 	tear_down(&b);
 }
 
+static void assert_needs(const struct guest *g, uint32_t count, const uint32_t *cells)
+{
+	cr_assert_eq(g->need_count, count);
+	for (uint32_t i = 0; i < count; i++)
+		cr_assert_eq(g->needs[i], cells[i], "the %u. is %u", i, g->needs[i]);
+}
+
+Test(keeper, needs_are_home_and_the_union_of_all_reasons)
+{
+	struct bench b;
+	struct fake f;
+	size_t before;
+
+	set_up(&b);
+	f = running_guest(&b, "web");
+	assert_needs(f.g, 1, (uint32_t[]){ CELL });
+	before = b.changes;
+	keeper_need(b.k, "web", KEEPER_NEED_MEMORY, (uint32_t[]){ 5, 1 }, 2);
+	assert_needs(f.g, 3, (uint32_t[]){ 1, CELL, 5 });
+	keeper_need(b.k, "web", KEEPER_NEED_CPU, (uint32_t[]){ CELL, 5, 63 }, 3);
+	assert_needs(f.g, 4, (uint32_t[]){ 1, CELL, 5, 63 });
+	cr_assert_eq(b.changes, before + 2, "peers are told of both");
+	/* One reason less to need cell 5 is no news. */
+	keeper_need(b.k, "web", KEEPER_NEED_MEMORY, (uint32_t[]){ 1 }, 1);
+	cr_assert_eq(b.changes, before + 2);
+	keeper_need(b.k, "web", KEEPER_NEED_CPU, NULL, 0);
+	assert_needs(f.g, 2, (uint32_t[]){ 1, CELL });
+	keeper_need(b.k, "web", KEEPER_NEED_MEMORY, NULL, 0);
+	assert_needs(f.g, 1, (uint32_t[]){ CELL });
+	keeper_need(b.k, "nobody", KEEPER_NEED_CPU, (uint32_t[]){ 1 }, 1);
+	kill(f.pid, SIGKILL);
+	turn(&b);
+	tear_down(&b);
+}
+
+Test(keeper, remembered_needs_stay_until_every_reason_is_known)
+{
+	struct bench b;
+	struct guest row = { .name = "web",
+		.home = CELL,
+		.state = GUEST_RUNNING,
+		.needs = { 1, CELL, 5 },
+		.need_count = 3 };
+	const struct guest *g;
+
+	set_up(&b);
+	row.proc.pid = live_on();
+	cr_assert_eq(proc_start_time(row.proc.pid, &row.proc.start_time), 0);
+	keeper_remember(b.k, &row);
+	g = guest_book_find(keeper_book(b.k), "web");
+	assert_needs(g, 3, (uint32_t[]){ 1, CELL, 5 });
+	keeper_need(b.k, "web", KEEPER_NEED_MEMORY, (uint32_t[]){ 1 }, 1);
+	assert_needs(g, 3, (uint32_t[]){ 1, CELL, 5 });
+	keeper_need(b.k, "web", KEEPER_NEED_CPU, NULL, 0);
+	assert_needs(g, 2, (uint32_t[]){ 1, CELL });
+	kill(row.proc.pid, SIGKILL);
+	turn(&b);
+	tear_down(&b);
+}
+
 Test(keeper, kill_waits_for_the_end_and_is_no_crash)
 {
 	struct bench b;

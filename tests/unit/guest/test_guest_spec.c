@@ -11,7 +11,7 @@ static const char full[] =
 	"\"disks\":[{\"path\":\"/d/a\",\"read_only\":false},{\"path\":\"/d/"
 	"b\",\"read_only\":true}],"
 	"\"cmdline\":\"console=ttyS0 quiet\",\"cpus\":6,\"memory_bytes\":738197504,\"vnuma\":3,"
-	"\"cell\":2,\"nodes\":[1,4],\"wait_console\":true}";
+	"\"cell\":2,\"nodes\":[1,4],\"cells_max\":5,\"wait_console\":true}";
 
 static int decode(const char *text, struct guest_spec *s, struct err *e)
 {
@@ -58,6 +58,7 @@ Test(spec, decodes_every_field)
 	cr_assert_eq(s.node_count, 2);
 	cr_assert_eq(s.nodes[0], 1);
 	cr_assert_eq(s.nodes[1], 4);
+	cr_assert_eq(s.cells_max, 5);
 	cr_assert(s.wait_console);
 }
 
@@ -91,6 +92,7 @@ Test(spec, optional_fields_have_defaults)
 	cr_assert_eq(s.node_count, 0);
 	cr_assert_eq(s.vnuma, 0);
 	cr_assert_eq(s.cell, SPEC_ANY_CELL);
+	cr_assert_eq(s.cells_max, 1);
 	cr_assert(!s.wait_console);
 }
 
@@ -181,6 +183,15 @@ Test(spec, refuses)
 		{ "{\"name\":\"a\",\"kernel\":\"/"
 		  "k\",\"cpus\":1,\"memory_bytes\":67108864,\"cell\":1024}",
 			"'cell'", EXIT_INVALID },
+		{ "{\"name\":\"a\",\"kernel\":\"/"
+		  "k\",\"cpus\":1,\"memory_bytes\":67108864,\"cells_max\":0}",
+			"1 to 64 cells, not 0", EXIT_INVALID },
+		{ "{\"name\":\"a\",\"kernel\":\"/"
+		  "k\",\"cpus\":1,\"memory_bytes\":67108864,\"cells_max\":65}",
+			"1 to 64 cells, not 65", EXIT_INVALID },
+		{ "{\"name\":\"a\",\"kernel\":\"/"
+		  "k\",\"cpus\":1,\"memory_bytes\":67108864,\"cells_max\":\"2\"}",
+			"'cells_max'", EXIT_INVALID },
 		{ "{\"name\":\"a\",\"kernel\":\"/"
 		  "k\",\"cpus\":1,\"memory_bytes\":67108864,\"wait_console\":1}",
 			"'wait_console'", EXIT_INVALID },
