@@ -301,7 +301,7 @@ static void end_guests(struct machine *s, uint16_t cell, const struct member_act
 	} else {
 		guests_end_needing(s, cell, &a->cells);
 	}
-	sim_push(s, &done, 50 * US + s->cfg.guests * 20 * US);
+	sim_push(s, &done, 50 * US + (uint64_t)s->cfg.guests * (20 * US));
 }
 
 static void perform(struct machine *s, uint16_t cell, const struct member_action *a)
