@@ -7,7 +7,7 @@
 #include "sim/cells/machine.h"
 
 /* Promise 1: one epoch, one table. And nobody is dead in it who has not failed. */
-void check_view(struct machine *s, uint16_t cell, const struct member_action *a)
+void check_view(struct sim *s, uint16_t cell, const struct member_action *a)
 {
 	struct cell *c = &s->cells[cell];
 	uint64_t hash = 0;
@@ -44,57 +44,56 @@ void check_view(struct machine *s, uint16_t cell, const struct member_action *a)
 }
 
 /* Promise 3: once anyone goes on, no guest runs that has lost what it needs. */
-void check_resumed(struct machine *s, uint16_t cell)
+void check_resumed(struct sim *s, uint16_t cell)
 {
 	const uint64_t *view = s->cells[cell].m->view;
 
 	for (uint32_t i = 0; i < s->guest_room; i++) {
 		const struct guest *g = &s->guests[i];
+		struct need truth[TRUTH_MAX];
+		uint16_t count = g->running ? guest_truth(s, g, truth) : 0;
 
-		if (!g->running)
-			continue;
-		for (uint16_t k = 0; k < g->truth.count; k++) {
-			uint64_t word = view[g->truth.list[k].cell];
+		for (uint16_t k = 0; k < count; k++) {
+			uint64_t word = view[truth[k].cell];
 
-			if (word_dead(word) ? word_born(word) >= g->truth.list[k].born
-					    : word_born(word) > g->truth.list[k].born)
+			if (word_dead(word) ? word_born(word) >= truth[k].born
+					    : word_born(word) > truth[k].born)
 				sim_violate(s,
 					"poison: guest %u of cell %u runs on without cell %u after "
 					"the recovery",
-					i, g->home, g->truth.list[k].cell);
+					i, g->home, truth[k].cell);
 		}
 	}
 }
 
-/* Promise 4: no frame has two owners; once all is settled, none is lost either. */
-void check_books(struct machine *s, bool settled)
+/* What monitors have begun and not finished with memory and CPUs; or NULL. */
+static const char *unsettled_owners(struct sim *s)
 {
-	if (s->result->violated)
-		return;
-	guests_count_frames(s);
 	for (uint16_t c = 0; c < s->cfg.cells; c++) {
-		uint32_t used = s->cells[c].frames_used, booked = s->cells[c].frames_booked;
+		const struct cell *cell = &s->cells[c];
 
-		if (!s->cells[c].running || s->cells[c].dead)
+		if (!monitor_acts(s, c))
 			continue;
-		if (used > booked)
-			sim_violate(s,
-				"conservation: %u frames of cell %u are used, its book has %u",
-				used, c, booked);
-		else if (settled && used != booked)
-			sim_violate(
-				s, "conservation: %u frames of cell %u are lost", booked - used, c);
+		if (!lending_known(s, c) || loans_due(cell->loans) != UINT64_MAX)
+			return "loan books are not equal yet";
 	}
-	for (uint32_t i = 0; settled && i < s->loan_count; i++) {
-		const struct loan *l = &s->loans[i];
+	for (uint32_t i = 0; i < s->guest_room; i++) {
+		const struct guest *g = &s->guests[i];
 
-		if (l->live && (!l->in_lender || !l->in_borrower))
-			sim_violate(s, "conservation: a loan of cell %u is in one book only",
-				l->lender);
+		for (uint16_t k = 0; k < g->hold_count && g->running; k++)
+			if (g->holds[k].busy)
+				return "pages are still being moved";
+		for (uint16_t v = 0; v < g->vcpu_count && g->running; v++) {
+			uint16_t on = cell_of_cpu(s, g->vcpus[v].cpu);
+
+			if (!cpu_usable(s, on, g->vcpus[v].cpu - cpu_number(s, on, 0)))
+				return "a vCPU is on a CPU that executes nothing";
+		}
 	}
+	return NULL;
 }
 
-const char *check_unsettled(struct machine *s)
+const char *check_unsettled(struct sim *s)
 {
 	static const char *const why[] = { "a dead cell is not fenced",
 		"a cell has no working monitor", "a cell is suspended",
@@ -122,14 +121,16 @@ const char *check_unsettled(struct machine *s)
 			if (cellset_has(&live, k) != monitor_acts(s, k))
 				return why[4];
 	}
-	return NULL;
+	return unsettled_owners(s);
 }
 
 /* Promises 2 and 3 at rest: every guest has a monitor, and all that it needs. */
-void check_guests_settled(struct machine *s)
+void check_guests_settled(struct sim *s)
 {
 	for (uint32_t i = 0; i < s->guest_room && !s->result->violated; i++) {
 		const struct guest *g = &s->guests[i];
+		struct need truth[TRUTH_MAX];
+		uint16_t count;
 
 		if (!g->running)
 			continue;
@@ -137,31 +138,25 @@ void check_guests_settled(struct machine *s)
 			s->cells[g->home].boot != g->home_born)
 			sim_violate(s, "conservation: guest %u of cell %u runs in nobody's book", i,
 				g->home);
-		for (uint16_t k = 0; k < g->truth.count; k++)
-			if (g->truth.list[k].born <= s->cells[g->truth.list[k].cell].failed_boot &&
-				!monitor_acts(s, g->truth.list[k].cell))
+		count = guest_truth(s, g, truth);
+		for (uint16_t k = 0; k < count; k++)
+			if (truth[k].born <= s->cells[truth[k].cell].failed_boot &&
+				!monitor_acts(s, truth[k].cell))
 				sim_violate(s,
 					"poison: guest %u of cell %u runs on without cell %u", i,
-					g->home, g->truth.list[k].cell);
+					g->home, truth[k].cell);
 	}
 }
 
-void check_dump(const struct machine *s)
+void check_dump(const struct sim *s)
 {
 	static const char *const leads[] = { "", " proposes", " has committed" };
 	static const char *const steps[] = { "fences", "ends guests", "is ready", "has resumed" };
 
-	for (uint32_t i = 0; s->cfg.trace && i < s->loan_count; i++) {
-		const struct loan *l = &s->loans[i];
-
-		sim_trace(s, "loan of cell %u born %u to guest %u of cell %u born %u:%s%s%s",
-			l->lender, l->lender_born, l->guest, l->borrower, l->borrower_born,
-			l->live ? " used" : "", l->in_lender ? ", in the lender's book" : "",
-			l->in_borrower ? ", in the borrower's book" : "");
-	}
 	for (uint16_t c = 0; s->cfg.trace && c < s->cfg.cells; c++) {
 		const struct cell *cell = &s->cells[c];
 		const struct membership *m = cell->m;
+		const struct loan *line;
 
 		sim_trace(s, "cell %u:%s%s%s%s life %u of %u claimed, boot %u, failed %u", c,
 			cell->dead ? " dead" : "", cell->hung ? " hung" : "",
@@ -169,6 +164,15 @@ void check_dump(const struct machine *s)
 			cell->life, cell->claimed, cell->boot, cell->failed_boot);
 		if (!m)
 			continue;
+		sim_trace(s, "   loan book: %s, %s",
+			lending_known(s, c) ? "known" : "not known yet",
+			loans_due(cell->loans) == UINT64_MAX ? "quiet" : "has something to say");
+		for (uint32_t at = 0; (line = loans_line(cell->loans, &at));)
+			sim_trace(s,
+				"   loan %llx of cell %u to guest %u of cell %u, %u units, state "
+				"%u",
+				(unsigned long long)line->id, line->lender, line->guest,
+				line->borrower, (unsigned)line->units, line->state);
 		sim_trace(s, "   view %u of %u, seen %u of %u,%s %s, waits for %u",
 			ballot_count(m->epoch), ballot_cell(m->epoch), ballot_count(m->promised),
 			ballot_cell(m->promised), leads[m->lead], steps[m->step],

@@ -11,7 +11,8 @@
 
 /* Kinds that happen by the clock; the others happen where they hit. */
 static const enum site timed[] = { SITE_LINK_RESET, SITE_MONITOR_CRASH, SITE_MONITOR_HANG,
-	SITE_ALL_CRASH, SITE_NODE_DEATH, SITE_NODE_HANG, SITE_NODE_SLOW, SITE_REPAIR };
+	SITE_ALL_CRASH, SITE_NODE_DEATH, SITE_NODE_HANG, SITE_NODE_SLOW, SITE_CPU_OFF,
+	SITE_REPAIR };
 #define TIMED_COUNT (sizeof(timed) / sizeof(timed[0]))
 
 /* The highest rate of each kind, per 1000 hits or as a weight. */
@@ -34,18 +35,19 @@ static const uint16_t highest[SITE_COUNT] = {
 	[SITE_NODE_DEATH] = 20,
 	[SITE_NODE_HANG] = 20,
 	[SITE_NODE_SLOW] = 10,
+	[SITE_CPU_OFF] = 20,
 	[SITE_REPAIR] = 40,
 	[SITE_GUEST_CRASH] = 100,
 };
 
-static void next_fault(struct machine *s)
+static void next_fault(struct sim *s)
 {
 	uint64_t mean_ns = s->cfg.fault_ms * MS / 12;
 
 	sim_push(s, &(struct event){ .what = EV_FAULT }, sim_draw(s, 2 * mean_ns) + 1);
 }
 
-void faults_draw(struct machine *s)
+void faults_draw(struct sim *s)
 {
 	for (int site = 0; site < SITE_COUNT; site++)
 		s->rate[site] = sim_draw(s, 2) ? (uint16_t)(1 + sim_draw(s, highest[site])) : 0;
@@ -54,7 +56,7 @@ void faults_draw(struct machine *s)
 	sim_push(s, &(struct event){ .what = EV_INIT }, INIT_PERIOD_NS);
 }
 
-void faults_node_dies(struct machine *s, uint16_t cell, uint16_t node)
+void faults_node_dies(struct sim *s, uint16_t cell, uint16_t node)
 {
 	struct cell *c = &s->cells[cell];
 
@@ -73,7 +75,7 @@ void faults_node_dies(struct machine *s, uint16_t cell, uint16_t node)
 }
 
 /* Would at least one cell still execute without this one? */
-static bool others_execute(const struct machine *s, uint16_t cell)
+static bool others_execute(const struct sim *s, uint16_t cell)
 {
 	for (uint16_t c = 0; c < s->cfg.cells; c++)
 		if (c != cell && !s->cells[c].out && !s->cells[c].hung)
@@ -81,7 +83,7 @@ static bool others_execute(const struct machine *s, uint16_t cell)
 	return false;
 }
 
-static void node_death(struct machine *s, uint16_t cell)
+static void node_death(struct sim *s, uint16_t cell)
 {
 	uint16_t node = (uint16_t)sim_draw(s, s->cfg.nodes);
 	bool all = sim_draw(s, 2) == 0;
@@ -104,7 +106,7 @@ static void node_death(struct machine *s, uint16_t cell)
 	}
 }
 
-static void monitor_hang(struct machine *s, uint16_t cell)
+static void monitor_hang(struct sim *s, uint16_t cell)
 {
 	struct cell *c = &s->cells[cell];
 
@@ -119,7 +121,7 @@ static void monitor_hang(struct machine *s, uint16_t cell)
 			sim_draw(s, 3 * s->pace * SUSPECT_NS));
 }
 
-static void node_hang(struct machine *s, uint16_t cell)
+static void node_hang(struct sim *s, uint16_t cell)
 {
 	struct cell *c = &s->cells[cell];
 
@@ -132,8 +134,22 @@ static void node_hang(struct machine *s, uint16_t cell)
 		sim_draw(s, 3 * s->pace * SUSPECT_NS));
 }
 
+/* One CPU goes; the last one of a node stays. */
+static void cpu_off(struct sim *s, uint16_t cell)
+{
+	struct cell *c = &s->cells[cell];
+	uint32_t cpu = (uint32_t)sim_draw(s, (uint64_t)s->cfg.nodes * CPUS_PER_NODE);
+	uint32_t node_mask = ((1u << CPUS_PER_NODE) - 1) << cpu / CPUS_PER_NODE * CPUS_PER_NODE;
+
+	if (c->dead || ((c->cpus_off | 1u << cpu) & node_mask) == node_mask)
+		return;
+	sim_trace(s, "CPU %u of cell %u executes nothing any more", cpu, cell);
+	c->cpus_off |= 1u << cpu;
+	s->result->cpus_off++;
+}
+
 /* The failed cell is repaired and started afresh, by its operator. */
-static void repair_cell(struct machine *s, uint16_t cell)
+static void repair_cell(struct sim *s, uint16_t cell)
 {
 	struct cell *c = &s->cells[cell];
 
@@ -141,14 +157,14 @@ static void repair_cell(struct machine *s, uint16_t cell)
 	c->failed_boot = c->boot;
 	c->dead = c->hung = false;
 	monitor_kill(s, cell, "repair");
-	c->nodes_dead = 0;
+	c->nodes_dead = c->cpus_off = 0;
 	guests_of_boot_end(s, cell, c->boot, "repair");
 	s->result->rejoins++;
 	monitor_launch(s, cell, true, 5 * MS);
 }
 
 /* The next cell that needs it: dead, or declared dead while it hung and fenced. */
-static void repair(struct machine *s, uint16_t from)
+static void repair(struct sim *s, uint16_t from)
 {
 	for (uint16_t i = 0; i < s->cfg.cells; i++) {
 		uint16_t cell = (uint16_t)((from + i) % s->cfg.cells);
@@ -158,11 +174,13 @@ static void repair(struct machine *s, uint16_t from)
 			repair_cell(s, cell);
 			return;
 		}
-		c->nodes_dead = 0;
+		c->nodes_dead = c->cpus_off = 0;
+		if (monitor_acts(s, cell))
+			lending_offer(s, cell);
 	}
 }
 
-static void all_crash(struct machine *s, uint16_t replaced)
+static void all_crash(struct sim *s, uint16_t replaced)
 {
 	bool replace = sim_draw(s, 2) && !s->cells[replaced].hung;
 
@@ -175,7 +193,7 @@ static void all_crash(struct machine *s, uint16_t replaced)
 	repair_cell(s, replaced);
 }
 
-void faults_event(struct machine *s)
+void faults_event(struct sim *s)
 {
 	uint32_t total = 0, at;
 	uint16_t cell = (uint16_t)sim_draw(s, s->cfg.cells);
@@ -219,6 +237,9 @@ void faults_event(struct machine *s)
 			sim_push(s, &(struct event){ .what = EV_THAW, .cell = cell },
 				sim_draw(s, 3 * s->pace * SUSPECT_NS));
 			break;
+		case SITE_CPU_OFF:
+			cpu_off(s, cell);
+			break;
 		default:
 			repair(s, cell);
 			break;
@@ -227,7 +248,7 @@ void faults_event(struct machine *s)
 	}
 }
 
-void faults_stop(struct machine *s)
+void faults_stop(struct sim *s)
 {
 	sim_trace(s, "faults stop");
 	s->faults = s->busy = false;
@@ -240,7 +261,7 @@ void faults_stop(struct machine *s)
  * Where no monitor is left that could restart the others, the init system of the
  * machine starts them, and they adopt what still runs.
  */
-static bool known_to_anyone(const struct machine *s, uint16_t cell)
+static bool known_to_anyone(const struct sim *s, uint16_t cell)
 {
 	for (uint16_t c = 0; c < s->cfg.cells; c++)
 		if (monitor_acts(s, c) &&
@@ -249,7 +270,7 @@ static bool known_to_anyone(const struct machine *s, uint16_t cell)
 	return false;
 }
 
-void faults_init_system(struct machine *s)
+void faults_init_system(struct sim *s)
 {
 	sim_push(s, &(struct event){ .what = EV_INIT }, INIT_PERIOD_NS);
 	/* A cell without a monitor of whose boot nobody has heard, so that no peer starts it. */

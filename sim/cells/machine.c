@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "numa/balance.h"
 #include "numa/check.h"
 
-uint64_t sim_draw(struct machine *s, uint64_t below)
+uint64_t sim_draw(struct sim *s, uint64_t below)
 {
 	uint64_t z = s->random += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
 
@@ -20,12 +21,12 @@ uint64_t sim_draw(struct machine *s, uint64_t below)
 	return below ? z % below : 0;
 }
 
-bool sim_hit(struct machine *s, enum site site)
+bool sim_hit(struct sim *s, enum site site)
 {
 	return s->faults && s->rate[site] && sim_draw(s, 1000) < s->rate[site];
 }
 
-void sim_mix(struct machine *s, uint64_t value)
+void sim_mix(struct sim *s, uint64_t value)
 {
 	uint64_t d = s->result->digest ^ value;
 
@@ -55,7 +56,7 @@ static bool before(const struct event *a, const struct event *b)
 	return a->due_ns != b->due_ns ? a->due_ns < b->due_ns : a->order < b->order;
 }
 
-void sim_push(struct machine *s, const struct event *e, uint64_t after_ns)
+void sim_push(struct sim *s, const struct event *e, uint64_t after_ns)
 {
 	size_t i = s->heap_count;
 	struct event mine = *e;
@@ -69,7 +70,7 @@ void sim_push(struct machine *s, const struct event *e, uint64_t after_ns)
 	s->heap[i] = mine;
 }
 
-bool sim_pop(struct machine *s, struct event *e)
+bool sim_pop(struct sim *s, struct event *e)
 {
 	struct event *heap = s->heap, last;
 	size_t i = 0, child;
@@ -90,7 +91,7 @@ bool sim_pop(struct machine *s, struct event *e)
 	return true;
 }
 
-void sim_violate(struct machine *s, const char *fmt, ...)
+void sim_violate(struct sim *s, const char *fmt, ...)
 {
 	va_list args;
 
@@ -105,7 +106,7 @@ void sim_violate(struct machine *s, const char *fmt, ...)
 	check_dump(s);
 }
 
-void sim_trace(const struct machine *s, const char *fmt, ...)
+void sim_trace(const struct sim *s, const char *fmt, ...)
 {
 	va_list args;
 
@@ -118,7 +119,7 @@ void sim_trace(const struct machine *s, const char *fmt, ...)
 	fputc('\n', s->cfg.trace);
 }
 
-static void step(struct machine *s, const struct event *e)
+static void step(struct sim *s, const struct event *e)
 {
 	s->result->events++;
 	sim_mix(s, e->due_ns ^ (uint64_t)e->what << 56 ^ (uint64_t)e->cell << 40 ^
@@ -149,7 +150,7 @@ static void step(struct machine *s, const struct event *e)
 	}
 }
 
-static void run_until(struct machine *s, uint64_t end_ns)
+static void run_until(struct sim *s, uint64_t end_ns)
 {
 	struct event e;
 
@@ -163,7 +164,7 @@ static void run_until(struct machine *s, uint64_t end_ns)
 }
 
 /* Runs until all is well; a violation if that takes longer than it may. */
-static void settle(struct machine *s, uint64_t within_ns, const char *after)
+static void settle(struct sim *s, uint64_t within_ns, const char *after)
 {
 	uint64_t start_ns = s->now_ns;
 	const char *why = NULL;
@@ -180,12 +181,12 @@ static void settle(struct machine *s, uint64_t within_ns, const char *after)
 }
 
 /* How long anything may take once nothing fails any more. */
-static uint64_t settle_limit(const struct machine *s)
+static uint64_t settle_limit(const struct sim *s)
 {
 	return s->pace * 60 * SUSPECT_NS;
 }
 
-static void measure(struct machine *s)
+static void measure(struct sim *s)
 {
 	uint16_t victim = (uint16_t)(s->cfg.cells / 2), n = s->cfg.cells;
 	uint64_t end_ns = 0;
@@ -220,24 +221,40 @@ static void measure(struct machine *s)
 	s->result->recovery_ns = end_ns > s->evidence_ns ? end_ns - s->evidence_ns : 0;
 }
 
-/* After everything, the machine must still do what it is for. */
-static void serve(struct machine *s)
+static bool holds_any(const struct guest *g)
 {
-	bool served = false, any = false;
+	return g->running && g->hold_count && g->holds[0].used;
+}
+
+/* After everything, the machine must still do what it is for. */
+static void serve(struct sim *s)
+{
+	uint64_t end_ns = s->now_ns + settle_limit(s);
+	uint32_t guest = s->guest_room;
+	bool any = false;
 
 	for (uint16_t c = 0; c < s->cfg.cells; c++)
 		any |= monitor_acts(s, c);
-	if (s->result->violated || !any)
+	if (s->result->violated || !any || s->cfg.guests == 0)
 		return;
-	for (uint16_t c = 0; c < s->cfg.cells && !served; c++)
-		served = guests_serve(s, c);
-	if (!served)
+	for (uint16_t c = 0; c < s->cfg.cells && guest == s->guest_room; c++)
+		guest = guests_serve(s, c);
+	if (guest == s->guest_room)
 		sim_violate(s, "service: a settled machine starts no guest");
-	run_until(s, s->now_ns + s->pace * 3 * HEARTBEAT_NS);
-	check_books(s, true);
+	/* Unless nobody within reach has memory to spare, it must get some. */
+	while (!s->result->violated && s->guests[guest].running && !holds_any(&s->guests[guest])) {
+		run_until(s, s->now_ns + s->pace * BALANCE_NS);
+		if (lending_pick(s, &s->guests[guest], 1) == CELLSET_NONE &&
+			s->now_ns + settle_limit(s) > end_ns + s->pace * 4 * BALANCE_NS)
+			break;
+		(void)lending_borrow(s, guest, 1);
+		if (s->now_ns > end_ns)
+			sim_violate(s, "service: nobody lends to guest %u", guest);
+	}
+	settle(s, settle_limit(s), "the last guest");
 }
 
-static void live(struct machine *s)
+static void live(struct sim *s)
 {
 	s->now_ns = MS;
 	for (uint16_t c = 0; c < s->cfg.cells; c++)
@@ -274,7 +291,7 @@ static void free_event(struct event *e)
 		free(e->message.bytes);
 }
 
-static void fini(struct machine *s)
+static void fini(struct sim *s)
 {
 	for (size_t i = 0; i < s->heap_count; i++)
 		free_event(&s->heap[i]);
@@ -287,15 +304,48 @@ static void fini(struct machine *s)
 	free(s->cells);
 	free(s->links);
 	free(s->guests);
-	free(s->loans);
+	free(s->books);
+	free(s->peer_words);
+	free(s->node_used);
+	free(s->balance);
+	free(s->distance);
+	free(s->far);
 	free(s->agreed);
 	free(s->slots);
+}
+
+/* What lending and balancing need; false: no memory. */
+static bool lend_and_balance(struct sim *s)
+{
+	size_t n = s->cfg.cells, nodes = s->cfg.nodes, width = WINDOW * nodes;
+
+	s->books = calloc(n, s->book_bytes);
+	s->peer_words = calloc(n * n, sizeof(*s->peer_words));
+	s->node_used = calloc(n * nodes, sizeof(*s->node_used));
+	s->balance = malloc(balance_bytes((uint32_t)(width * CPUS_PER_NODE), (uint32_t)width));
+	s->distance = malloc(width * width);
+	s->far = malloc(2 * n);
+	if (!s->books || !s->peer_words || !s->node_used || !s->balance || !s->distance || !s->far)
+		return false;
+	for (size_t i = 0; i < width * width; i++) {
+		size_t a = i / width / nodes, b = i % width / nodes;
+
+		s->distance[i] = i / width == i % width
+					 ? 10
+					 : (uint8_t)(a > b ? 15 + 10 * (a - b) : 15 + 10 * (b - a));
+	}
+	for (size_t i = 0; i < 2 * n; i++) {
+		size_t far = i > n ? i - n : n - i;
+
+		s->far[i] = (uint8_t)(far < 24 ? 10 + 10 * far : 250);
+	}
+	return true;
 }
 
 bool sim_run(const struct sim_cfg *cfg, uint64_t seed, struct sim_result *result)
 {
 	size_t n = cfg->cells;
-	struct machine s = { .cfg = *cfg,
+	struct sim s = { .cfg = *cfg,
 		.result = result,
 		.random = seed,
 		.pace = cfg->cells > MEMBER_MESH_MAX ? PACE_BIG : 1 };
@@ -305,13 +355,15 @@ bool sim_run(const struct sim_cfg *cfg, uint64_t seed, struct sim_result *result
 	result->seed = seed;
 	s.slot_bytes = sizeof(struct slot) + member_bytes(cfg->cells);
 	s.guest_room = (uint32_t)(n * cfg->guests) + 1;
-	s.loan_room = 4 * s.guest_room;
+	s.node_units = 8 + (cfg->guests * GUEST_UNITS + cfg->nodes - 1) / cfg->nodes;
+	s.line_max = 24 + 8 * cfg->guests;
+	s.book_bytes = loans_bytes(cfg->cells, s.line_max);
 	s.cells = calloc(n, sizeof(*s.cells));
 	s.links = calloc(n * n, sizeof(*s.links));
 	s.guests = calloc(s.guest_room, sizeof(*s.guests));
-	s.loans = calloc(s.loan_room, sizeof(*s.loans));
+	ok = lend_and_balance(&s);
 	s.slots = calloc(n, s.slot_bytes);
-	ok = s.cells && s.links && s.guests && s.loans && s.slots;
+	ok = ok && s.cells && s.links && s.guests && s.slots;
 	if (ok)
 		live(&s);
 	sim_mix(&s, s.now_ns);

@@ -8,6 +8,7 @@
 
 #include "faultcontain/member.h"
 #include "faultcontain/needs.h"
+#include "numa/loans.h"
 #include "sim/cells/sim.h"
 
 #define US UINT64_C(1000)
@@ -21,10 +22,25 @@
 #define RETRY_NS (4 * MS)
 #define PACE_BIG 5u
 
-/* Memory of a cell, and of what a guest takes at home and in a loan, in units. */
-#define CELL_FRAMES 64u
-#define GUEST_FRAMES 4u
-#define LOAN_FRAMES 2u
+/* What a guest takes of its home's memory, in units; a lender keeps room for one more. */
+#define GUEST_UNITS 4u
+#define LEND_ABOVE_UNITS GUEST_UNITS
+#define BORROW_UNITS_MAX 4u
+#define HOLDS_MAX 6u
+#define VCPUS_MAX 3u
+
+#define NODES_MAX 8u
+#define CPUS_PER_NODE 2u
+#define CPUS_MAX (NODES_MAX * CPUS_PER_NODE) /* of a cell */
+
+/* Cells tell each other their loads, lend and take vCPUs this far, by their numbers. */
+#define REACH 4u
+#define WINDOW (2u * REACH + 1u)
+#define BALANCE_NS (20 * MS)
+
+/* Operations of messages besides those of membership. */
+#define SIM_OP_LOAN WIRE_OP_CELL /* plus enum loan_op */
+#define SIM_OP_LOAD (WIRE_OP_CELL + 0x20u)
 
 /* Where something can go wrong: drawn active per machine, then happens per hit. */
 enum site {
@@ -46,6 +62,7 @@ enum site {
 	SITE_NODE_DEATH,
 	SITE_NODE_HANG, /* all CPUs of a cell execute nothing, and come back */
 	SITE_NODE_SLOW,
+	SITE_CPU_OFF, /* one CPU executes nothing any more */
 	SITE_REPAIR,
 	SITE_GUEST_CRASH,
 	SITE_COUNT,
@@ -61,11 +78,16 @@ enum what {
 	EV_CHILD, /* the monitor that it started has ended */
 	EV_DONE,  /* an action has been carried out: `report` */
 	EV_FENCE,
-	EV_LATE, /* PLANT_BARRIER_SKIPPED */
+	EV_LATE,    /* PLANT_BARRIER_SKIPPED */
+	EV_CLAIMED, /* the guests that a new monitor adopts have said what they hold */
+	EV_LOANS,   /* the loan book's clock */
+	EV_USE,	    /* a guest's monitor has made borrowed memory usable for it */
+	EV_UNUSE,   /* ... has moved it out of borrowed memory */
+	EV_BALANCE,
 	EV_THAW,
 	EV_CONTINUE, /* a stopped monitor goes on */
 	EV_FAULT,    /* the next fault is due */
-	EV_GUEST,    /* a guest starts, ends or borrows */
+	EV_GUEST,    /* a guest starts, ends, borrows, returns, has more or less to run */
 	EV_INIT,     /* the init system looks whether any monitor acts */
 };
 
@@ -86,22 +108,49 @@ struct event {
 		} start;
 		struct member_report report;
 		uint32_t born; /* EV_FENCE */
+		struct {
+			uint64_t id, keep;
+		} loan; /* EV_USE, EV_UNUSE */
 	};
 };
 
-struct loan {
-	bool live;		     /* the borrowing guest uses the memory */
-	bool in_lender, in_borrower; /* whether the books have it */
-	uint16_t lender, borrower;
-	uint32_t lender_born, borrower_born, guest;
+/* A loan as the guest's process has it on record, and what it uses of it. */
+struct hold {
+	struct loan line;
+	uint64_t used;
+	bool busy; /* its monitor is about to change that */
 };
 
+struct vcpu {
+	uint32_t cpu;  /* of the machine, see cpu_number() */
+	uint32_t born; /* boot of that CPU's cell when it was put there */
+	bool runnable;
+	uint64_t moved_ns;
+};
+
+/* A guest's process, which outlives its monitor, with what it keeps on record for it. */
 struct guest {
-	bool used, running, in_book;
+	bool used, running;
 	uint16_t home, node; /* node within the cell that holds its memory */
 	uint32_t home_born;
-	struct needs needs; /* what the monitors believe */
-	struct needs truth; /* what really is so */
+	uint32_t number; /* of this guest, unlike that of any other that had this place */
+	uint16_t cells_max, vcpu_count, hold_count;
+	bool gang;
+	struct hold holds[HOLDS_MAX];
+	struct vcpu vcpus[VCPUS_MAX];
+	/* What its home's monitor believes. */
+	bool in_book;
+	struct needs needs;
+};
+
+/* What a cell last said of itself to one within its reach. */
+struct told {
+	uint32_t born; /* 0: nothing */
+	uint32_t free_units;
+	uint16_t usable;	  /* bit per CPU */
+	uint8_t load[CPUS_MAX];	  /* of its CPUs */
+	uint8_t yours[CPUS_MAX];  /* of these, the receiver's guests' */
+	uint8_t visits[CPUS_MAX]; /* of its guests' on the receiver's CPUs */
 };
 
 struct link {
@@ -136,12 +185,19 @@ struct cell {
 	uint64_t epoch;	      /* of its last view */
 	uint32_t messages;    /* but heartbeats, since the measurement began */
 	uint64_t resumed_ns;
-	uint32_t frames_used, frames_booked;
+	uint32_t cpus_off; /* bit per CPU */
+	/* Of the monitor: its loan book, and what others told it. */
+	struct loans *loans;
+	uint64_t *peers; /* [cells]: the words that the book has been told */
+	uint64_t loans_ns, recalled;
+	bool suspended;
+	uint16_t refused; /* bit per cell within reach */
+	struct told told[WINDOW];
 };
 
 /* Where a membership lives; what is planted finds its machine through it. */
 struct slot {
-	struct machine *machine;
+	struct sim *machine;
 	uint64_t membership[];
 };
 
@@ -149,7 +205,7 @@ struct agreed {
 	uint64_t epoch, hash;
 };
 
-struct machine {
+struct sim {
 	struct sim_cfg cfg;
 	struct sim_result *result;
 	uint64_t random, now_ns, order, pace;
@@ -158,11 +214,18 @@ struct machine {
 	uint16_t
 		rate[SITE_COUNT]; /* per 1000 hits, or weight among the timed ones; 0: not active */
 	struct cell *cells;
-	struct link *links; /* [from * cells + to] */
-	struct guest *guests;
-	uint32_t guest_room;
-	struct loan *loans;
-	uint32_t loan_count, loan_room;
+	struct link *links;   /* [from * cells + to] */
+	struct guest *guests; /* cfg.guests of each cell, in order */
+	uint32_t guest_room, guest_number;
+	uint32_t node_units; /* memory of a node */
+	uint32_t line_max;
+	uint8_t *books; /* the cells' loan books, book_bytes apart */
+	size_t book_bytes;
+	uint64_t *peer_words;
+	uint32_t *node_used; /* scratch of check_books() */
+	uint8_t *balance;    /* scratch of the balancer */
+	uint8_t *distance;   /* of the nodes within reach, for it */
+	uint8_t *far;	     /* [2 * cells]: distance by difference of cell numbers */
 	struct event *heap;
 	size_t heap_count, heap_room;
 	struct agreed *agreed;
@@ -176,82 +239,140 @@ struct machine {
 };
 
 /* rng and events: machine.c */
-uint64_t sim_draw(struct machine *s, uint64_t below);
+uint64_t sim_draw(struct sim *s, uint64_t below);
 /* Whether a fault happens at this site, this time. */
-bool sim_hit(struct machine *s, enum site site);
-void sim_push(struct machine *s, const struct event *e, uint64_t after_ns);
-bool sim_pop(struct machine *s, struct event *e);
-void sim_mix(struct machine *s, uint64_t value);
+bool sim_hit(struct sim *s, enum site site);
+void sim_push(struct sim *s, const struct event *e, uint64_t after_ns);
+bool sim_pop(struct sim *s, struct event *e);
+void sim_mix(struct sim *s, uint64_t value);
 /* The first violation ends the run. */
-void sim_violate(struct machine *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void sim_trace(const struct machine *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sim_violate(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sim_trace(const struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Grows an array of elements of `size` so that `count` fit; false: no memory. */
 bool sim_room(void **array, size_t *room, size_t count, size_t size);
 
 /* net.c */
 void net_send(
-	struct machine *s, uint16_t from, uint16_t to, uint16_t op, const void *body, size_t bytes);
+	struct sim *s, uint16_t from, uint16_t to, uint16_t op, const void *body, size_t bytes);
 /* The message is delivered; frees its bytes. */
-void net_deliver(struct machine *s, const struct event *e);
-void net_connect(struct machine *s, const struct event *e);
+void net_deliver(struct sim *s, const struct event *e);
+void net_connect(struct sim *s, const struct event *e);
 /* All links of a process that has ended go down; peers hear of it. */
-void net_process_ended(struct machine *s, uint16_t cell);
-void net_reset(struct machine *s, uint16_t a, uint16_t b);
+void net_process_ended(struct sim *s, uint16_t cell);
+void net_reset(struct sim *s, uint16_t a, uint16_t b);
 
 /* monitor.c */
 /* Is there a monitor that executes? */
-bool monitor_acts(const struct machine *s, uint16_t cell);
-void monitor_start(struct machine *s, uint16_t cell, uint32_t life, uint32_t born);
+bool monitor_acts(const struct sim *s, uint16_t cell);
+/* ... and is no recovery going on, as far as it knows? */
+bool monitor_serves(const struct sim *s, uint16_t cell);
+void monitor_start(struct sim *s, uint16_t cell, uint32_t life, uint32_t born);
 /* SIGKILL, or a crash. */
-void monitor_kill(struct machine *s, uint16_t cell, const char *why);
+void monitor_kill(struct sim *s, uint16_t cell, const char *why);
 /* Takes out and performs what is to be done; checks the state. */
-void monitor_drain(struct machine *s, uint16_t cell);
+void monitor_drain(struct sim *s, uint16_t cell);
 /* It executes again after it was stopped or its CPUs hung. */
-void monitor_goes_on(struct machine *s, uint16_t cell);
-void monitor_event(struct machine *s, const struct event *e);
+void monitor_goes_on(struct sim *s, uint16_t cell);
+void monitor_event(struct sim *s, const struct event *e);
 /* Claims the next life of a cell and starts it. For init and operators. */
-void monitor_launch(struct machine *s, uint16_t cell, bool afresh, uint64_t after_ns);
+void monitor_launch(struct sim *s, uint16_t cell, bool afresh, uint64_t after_ns);
 
 /* guests.c */
-void guests_event(struct machine *s, const struct event *e);
+void guests_event(struct sim *s, const struct event *e);
 /*
  * The guest ends because the machine ended it; a violation unless a cell that it
  * really needs has failed.
  */
-void guest_end(struct machine *s, uint32_t guest, const char *why);
+void guest_end(struct sim *s, uint32_t guest, const char *why);
 /* It ends by itself, or by the loss of memory that it used. */
-void guest_die(struct machine *s, uint32_t guest, const char *why);
-void guests_of_boot_end(struct machine *s, uint16_t cell, uint32_t boot, const char *why);
-void guests_node_dead(struct machine *s, uint16_t cell, uint16_t node);
-/* What a monitor does with its guests and books in a recovery. */
-void guests_end_needing(struct machine *s, uint16_t cell, const struct cellset *dead);
-void guests_drop_loans(struct machine *s, uint16_t cell, const struct cellset *dead);
-void guests_adopt(struct machine *s, uint16_t cell);
-void guests_check_adopted(struct machine *s, uint16_t cell);
-/* After the barrier: all that is not in the view is fenced by now, by whomever. */
-void guests_check_loans(struct machine *s, uint16_t cell);
+void guest_die(struct sim *s, uint32_t guest, const char *why);
+void guests_of_boot_end(struct sim *s, uint16_t cell, uint32_t boot, const char *why);
+void guests_node_dead(struct sim *s, uint16_t cell, uint16_t node);
+/* What a monitor does with its guests in a recovery. */
+void guests_end_needing(struct sim *s, uint16_t cell, const struct cellset *dead);
+void guests_adopt(struct sim *s, uint16_t cell);
+void guests_check_adopted(struct sim *s, uint16_t cell);
 /* The monitor looks which of its guests have ended while it did not execute. */
-void guests_sweep(struct machine *s, uint16_t cell);
-/* Sums up, for every cell's present boot, what is used and what the books say. */
-void guests_count_frames(struct machine *s);
-/* Starts a guest at the cell that borrows from another one, if there is one that can lend. */
-bool guests_serve(struct machine *s, uint16_t cell);
+void guests_sweep(struct sim *s, uint16_t cell);
+/* Starts a guest at the cell that may need others; guest_room if there is no place for it. */
+uint32_t guests_serve(struct sim *s, uint16_t cell);
+/* Does it run, in the book of this boot of the cell? */
+bool guest_managed(const struct sim *s, const struct guest *g, uint16_t cell);
+/* Memory of a node by its cell's book. */
+uint32_t guests_units(const struct sim *s, uint16_t cell, uint16_t node);
+/* The cells that it really needs, some perhaps twice. Returns their number. */
+#define TRUTH_MAX (1u + HOLDS_MAX + VCPUS_MAX)
+uint16_t guest_truth(const struct sim *s, const struct guest *g, struct need truth[TRUTH_MAX]);
+/* If it has nothing there any more, its monitor strikes the need. */
+void guest_unneed(struct sim *s, struct guest *g, uint16_t cell);
+
+/* lending.c */
+void lending_start(struct sim *s, uint16_t cell);
+/* The agreed view: `fenced` when all that it does not hold is fenced. */
+void lending_view(struct sim *s, uint16_t cell, bool fenced);
+void lending_suspend(struct sim *s, uint16_t cell);
+void lending_message(
+	struct sim *s, uint16_t cell, uint16_t from, uint16_t op, const void *body, size_t bytes);
+void lending_event(struct sim *s, const struct event *e);
+/* What is left for the cell's own guests has changed. */
+void lending_offer(struct sim *s, uint16_t cell);
+/* Is all known of what it has lent? */
+bool lending_known(const struct sim *s, uint16_t cell);
+/* Free units of a node by the cell's book. */
+uint32_t lending_free(const struct sim *s, uint16_t cell, uint16_t node);
+/* Whom the guest could borrow `units` of, or CELLSET_NONE. */
+uint16_t lending_pick(const struct sim *s, const struct guest *g, uint64_t units);
+bool lending_borrow(struct sim *s, uint32_t guest, uint64_t units);
+/* The home has so many units for its guests that are elsewhere. */
+void lending_return_some(struct sim *s, uint16_t cell, uint64_t units);
+/* A node of the cell is short: asks for what it has lent. */
+void lending_recall(struct sim *s, uint16_t cell, uint16_t node, uint64_t units);
+/* The guest's process is gone, and its monitor sees it. */
+void lending_guest_gone(struct sim *s, uint32_t guest);
+/* After loans_*(): carries out what the book wants. */
+void lending_drain(struct sim *s, uint16_t cell);
+
+/* balancing.c */
+void balancing_start(struct sim *s, uint16_t cell);
+void balancing_event(struct sim *s, const struct event *e);
+void balancing_message(struct sim *s, uint16_t cell, uint16_t from, const void *body, size_t bytes);
+/* Gives the vCPUs of a new guest their first CPUs; false if there are none. */
+bool balancing_place(struct sim *s, uint32_t guest);
+
+static inline uint32_t cpu_number(const struct sim *s, uint16_t cell, uint32_t cpu)
+{
+	return (uint32_t)cell * s->cfg.nodes * CPUS_PER_NODE + cpu;
+}
+
+static inline uint16_t cell_of_cpu(const struct sim *s, uint32_t cpu)
+{
+	return (uint16_t)(cpu / (s->cfg.nodes * CPUS_PER_NODE));
+}
+
+/* Does this CPU of the cell execute, as far as its own cell knows? */
+static inline bool cpu_usable(const struct sim *s, uint16_t cell, uint32_t cpu)
+{
+	const struct cell *c = &s->cells[cell];
+
+	return !(c->cpus_off >> cpu & 1) && !(c->nodes_dead >> cpu / CPUS_PER_NODE & 1);
+}
 
 /* faults.c */
-void faults_draw(struct machine *s);
-void faults_event(struct machine *s);
-void faults_stop(struct machine *s);
-void faults_node_dies(struct machine *s, uint16_t cell, uint16_t node);
-void faults_init_system(struct machine *s);
+void faults_draw(struct sim *s);
+void faults_event(struct sim *s);
+void faults_stop(struct sim *s);
+void faults_node_dies(struct sim *s, uint16_t cell, uint16_t node);
+void faults_init_system(struct sim *s);
 
 /* check.c */
-void check_view(struct machine *s, uint16_t cell, const struct member_action *a);
-void check_resumed(struct machine *s, uint16_t cell);
-void check_books(struct machine *s, bool settled);
+void check_view(struct sim *s, uint16_t cell, const struct member_action *a);
+void check_resumed(struct sim *s, uint16_t cell);
+/* check_owners.c: promise 4, and what guests need. */
+void check_books(struct sim *s, bool settled);
 /* NULL when the machine is whole, else in words what it waits for. */
-const char *check_unsettled(struct machine *s);
-void check_guests_settled(struct machine *s);
+const char *check_unsettled(struct sim *s);
+void check_guests_settled(struct sim *s);
 /* Every cell's state, into the trace. */
-void check_dump(const struct machine *s);
+void check_dump(const struct sim *s);
 
 #endif

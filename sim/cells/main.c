@@ -166,15 +166,16 @@ static double ms(uint64_t ns)
 
 static json_t *counts(const struct many *all)
 {
-	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "events",
-		(json_int_t)all->events, "messages", (json_int_t)all->messages, "views",
+	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}",
+		"events", (json_int_t)all->events, "messages", (json_int_t)all->messages, "views",
 		(json_int_t)all->views, "node_deaths", (json_int_t)all->node_deaths, "node_hangs",
 		(json_int_t)all->node_hangs, "monitor_crashes", (json_int_t)all->monitor_crashes,
 		"monitor_hangs", (json_int_t)all->monitor_hangs, "monitor_restarts",
 		(json_int_t)all->restarts, "rejoins", (json_int_t)all->rejoins, "guests_started",
 		(json_int_t)all->guests_started, "guests_hurt", (json_int_t)all->guests_hurt,
-		"loans", (json_int_t)all->loans, "crashes_of_the_simulator",
-		(json_int_t)all->crashed);
+		"loans", (json_int_t)all->loans, "vcpu_moves", (json_int_t)all->vcpu_moves,
+		"vcpu_moves_to_another_cell", (json_int_t)all->vcpu_visits, "cpus_off",
+		(json_int_t)all->cpus_off, "crashes_of_the_simulator", (json_int_t)all->crashed);
 }
 
 static void print_json(const struct options *o, const struct many *all)
@@ -217,10 +218,12 @@ static void print_text(const struct options *o, const struct many *all)
 	printf("%" PRIu64 " events, %" PRIu64 " messages, %" PRIu64 " views; %" PRIu64
 	       " nodes died, %" PRIu64 " cells hung, %" PRIu64 " monitors crashed and %" PRIu64
 	       " hung, %" PRIu64 " were restarted, %" PRIu64 " cells rejoined; %" PRIu64
-	       " guests, %" PRIu64 " of them lost with what they needed\n",
+	       " guests, %" PRIu64 " of them lost with what they needed; %" PRIu64
+	       " loans, %" PRIu64 " vCPUs moved, %" PRIu64 " to another cell\n",
 		all->events, all->messages, all->views, all->node_deaths, all->node_hangs,
 		all->monitor_crashes, all->monitor_hangs, all->restarts, all->rejoins,
-		all->guests_started, all->guests_hurt);
+		all->guests_started, all->guests_hurt, all->loans, all->vcpu_moves,
+		all->vcpu_visits);
 	printf("whole again after the last fault: %.1f ms on average, %.1f ms at most "
 	       "(simulated)\n",
 		all->runs ? ms(all->settle_ns) / (double)all->runs : 0.0, ms(all->settle_ns_max));

@@ -108,6 +108,9 @@ static void add(struct many *all, const struct sim_result *r)
 	all->guests_started += r->guests_started;
 	all->guests_hurt += r->guests_hurt;
 	all->loans += r->loans;
+	all->vcpu_moves += r->vcpu_moves;
+	all->vcpu_visits += r->vcpu_visits;
+	all->cpus_off += r->cpus_off;
 	all->recovery_ns += r->recovery_ns;
 	all->recovery_messages += r->recovery_messages;
 	all->settle_ns += r->settle_ns;

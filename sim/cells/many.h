@@ -16,7 +16,7 @@ struct many {
 	char first_why[SIM_WHY_BYTES];
 	uint64_t events, messages, views;
 	uint64_t node_deaths, node_hangs, monitor_crashes, monitor_hangs, restarts, rejoins;
-	uint64_t guests_started, guests_hurt, loans;
+	uint64_t guests_started, guests_hurt, loans, vcpu_moves, vcpu_visits, cpus_off;
 	uint64_t recovery_ns, recovery_ns_max, recovery_messages, recovery_messages_max;
 	uint64_t settle_ns, settle_ns_max;
 	double wall_seconds;

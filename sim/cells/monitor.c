@@ -9,14 +9,19 @@
 #include "numa/check.h"
 #include "sim/cells/machine.h"
 
-bool monitor_acts(const struct machine *s, uint16_t cell)
+bool monitor_acts(const struct sim *s, uint16_t cell)
 {
 	const struct cell *c = &s->cells[cell];
 
 	return c->running && !c->stopped && !c->hung && !c->dead;
 }
 
-static void schedule_tick(struct machine *s, uint16_t cell)
+bool monitor_serves(const struct sim *s, uint16_t cell)
+{
+	return monitor_acts(s, cell) && !member_suspended(s->cells[cell].m);
+}
+
+static void schedule_tick(struct sim *s, uint16_t cell)
 {
 	struct cell *c = &s->cells[cell];
 	uint64_t due_ns = member_due(c->m);
@@ -30,7 +35,7 @@ static void schedule_tick(struct machine *s, uint16_t cell)
 		due_ns - s->now_ns);
 }
 
-void monitor_start(struct machine *s, uint16_t cell, uint32_t life, uint32_t born)
+void monitor_start(struct sim *s, uint16_t cell, uint32_t life, uint32_t born)
 {
 	struct cell *c = &s->cells[cell];
 	struct slot *slot = (void *)((uint8_t *)s->slots + cell * s->slot_bytes);
@@ -69,11 +74,13 @@ void monitor_start(struct machine *s, uint16_t cell, uint32_t life, uint32_t bor
 	CHECK(c->m != NULL);
 	sim_trace(s, "cell %u: life %u begins, born %u", cell, life, born);
 	guests_adopt(s, cell);
+	lending_start(s, cell);
+	balancing_start(s, cell);
 	monitor_drain(s, cell);
 }
 
 /* Its process is gone: links close, and what waited for it is lost. */
-static void end_process(struct machine *s, uint16_t cell)
+static void end_process(struct sim *s, uint16_t cell)
 {
 	struct cell *c = &s->cells[cell];
 
@@ -91,7 +98,7 @@ static void end_process(struct machine *s, uint16_t cell)
 	net_process_ended(s, cell);
 }
 
-void monitor_kill(struct machine *s, uint16_t cell, const char *why)
+void monitor_kill(struct sim *s, uint16_t cell, const char *why)
 {
 	struct cell *c = &s->cells[cell];
 
@@ -105,7 +112,7 @@ void monitor_kill(struct machine *s, uint16_t cell, const char *why)
 		end_process(s, cell);
 }
 
-void monitor_goes_on(struct machine *s, uint16_t cell)
+void monitor_goes_on(struct sim *s, uint16_t cell)
 {
 	struct cell *c = &s->cells[cell];
 	size_t count = c->waiting;
@@ -124,9 +131,11 @@ void monitor_goes_on(struct machine *s, uint16_t cell)
 		sim_push(s, &(struct event){ .what = EV_TICK, .cell = cell, .cell_life = c->life },
 			0);
 	c->tick_ns = s->now_ns;
+	c->loans_ns = s->now_ns;
+	sim_push(s, &(struct event){ .what = EV_LOANS, .cell = cell, .cell_life = c->life }, 0);
 }
 
-void monitor_launch(struct machine *s, uint16_t cell, bool afresh, uint64_t after_ns)
+void monitor_launch(struct sim *s, uint16_t cell, bool afresh, uint64_t after_ns)
 {
 	struct cell *c = &s->cells[cell];
 	struct event e = { .what = EV_START, .cell = cell, .life = ++c->claimed };
@@ -139,7 +148,7 @@ void monitor_launch(struct machine *s, uint16_t cell, bool afresh, uint64_t afte
 	sim_push(s, &e, after_ns);
 }
 
-static void crash_at_start(struct machine *s, const struct event *e)
+static void crash_at_start(struct sim *s, const struct event *e)
 {
 	monitor_kill(s, e->cell, "crash at its start");
 	if (e->start.starter_life)
@@ -152,7 +161,7 @@ static void crash_at_start(struct machine *s, const struct event *e)
 			100 * US);
 }
 
-static void started(struct machine *s, const struct event *e)
+static void started(struct sim *s, const struct event *e)
 {
 	struct cell *c = &s->cells[e->cell];
 
@@ -167,7 +176,7 @@ static void started(struct machine *s, const struct event *e)
 		crash_at_start(s, e);
 }
 
-static void restart(struct machine *s, uint16_t cell, const struct member_action *a)
+static void restart(struct sim *s, uint16_t cell, const struct member_action *a)
 {
 	struct cell *peer = &s->cells[a->cell];
 	struct event done = { .what = EV_DONE, .cell = cell, .cell_life = s->cells[cell].life };
@@ -203,7 +212,7 @@ static void restart(struct machine *s, uint16_t cell, const struct member_action
 	sim_push(s, &done, MS);
 }
 
-static void gather(struct machine *s, uint16_t cell, const struct member_action *a)
+static void gather(struct sim *s, uint16_t cell, const struct member_action *a)
 {
 	struct event e = { .what = EV_EVIDENCE,
 		.cell = cell,
@@ -215,7 +224,7 @@ static void gather(struct machine *s, uint16_t cell, const struct member_action 
 	sim_push(s, &e, s->cells[a->cell].running ? MS + sim_draw(s, 12 * MS) : 100 * US);
 }
 
-static enum member_evidence look(struct machine *s, uint16_t cell, uint32_t life)
+static enum member_evidence look(struct sim *s, uint16_t cell, uint32_t life)
 {
 	struct cell *c = &s->cells[cell];
 
@@ -235,7 +244,7 @@ static enum member_evidence look(struct machine *s, uint16_t cell, uint32_t life
 	return MEMBER_EVIDENCE_CPU_ANSWERS;
 }
 
-static void evidence(struct machine *s, const struct event *e)
+static void evidence(struct sim *s, const struct event *e)
 {
 	uint32_t life = e->life ? e->life : s->cells[e->about].claimed;
 	enum member_evidence kind = look(s, e->about, life);
@@ -248,7 +257,7 @@ static void evidence(struct machine *s, const struct event *e)
 }
 
 /* Kills what is left of a dead boot. */
-static void fence(struct machine *s, const struct event *e)
+static void fence(struct sim *s, const struct event *e)
 {
 	struct cell *c = &s->cells[e->about];
 	struct member_report report = {
@@ -274,7 +283,7 @@ static void fence(struct machine *s, const struct event *e)
 	member_done(s->cells[e->cell].m, s->now_ns, &report);
 }
 
-static void later(struct machine *s, uint16_t cell, const struct member_action *a, enum what what,
+static void later(struct sim *s, uint16_t cell, const struct member_action *a, enum what what,
 	uint64_t after_ns)
 {
 	struct event e = { .what = what,
@@ -288,7 +297,7 @@ static void later(struct machine *s, uint16_t cell, const struct member_action *
 	sim_push(s, &e, after_ns);
 }
 
-static void end_guests(struct machine *s, uint16_t cell, const struct member_action *a)
+static void end_guests(struct sim *s, uint16_t cell, const struct member_action *a)
 {
 	struct event done = { .what = EV_DONE, .cell = cell, .cell_life = s->cells[cell].life };
 
@@ -304,7 +313,7 @@ static void end_guests(struct machine *s, uint16_t cell, const struct member_act
 	sim_push(s, &done, 50 * US + (uint64_t)s->cfg.guests * (20 * US));
 }
 
-static void perform(struct machine *s, uint16_t cell, const struct member_action *a)
+static void perform(struct sim *s, uint16_t cell, const struct member_action *a)
 {
 	switch (a->kind) {
 	case MEMBER_SEND:
@@ -329,7 +338,7 @@ static void perform(struct machine *s, uint16_t cell, const struct member_action
 		later(s, cell, a, EV_FENCE, 50 * US + sim_draw(s, 500 * US));
 		break;
 	case MEMBER_DROP_LOANS:
-		guests_drop_loans(s, cell, &a->cells);
+		lending_view(s, cell, true);
 		break;
 	case MEMBER_END_GUESTS:
 		end_guests(s, cell, a);
@@ -338,18 +347,19 @@ static void perform(struct machine *s, uint16_t cell, const struct member_action
 		if (s->cells[cell].epoch == 0)
 			guests_check_adopted(s, cell);
 		check_view(s, cell, a);
+		lending_view(s, cell, false);
 		break;
 	case MEMBER_RESUMED:
 		s->cells[cell].resumed_ns = s->now_ns;
 		check_resumed(s, cell);
-		guests_check_loans(s, cell);
+		lending_view(s, cell, true);
 		break;
 	default:
 		break;
 	}
 }
 
-void monitor_drain(struct machine *s, uint16_t cell)
+void monitor_drain(struct sim *s, uint16_t cell)
 {
 	struct member_action a;
 	const char *wrong;
@@ -365,15 +375,18 @@ void monitor_drain(struct machine *s, uint16_t cell)
 	wrong = member_check(s->cells[cell].m);
 	if (wrong)
 		sim_violate(s, "cell %u: %s", cell, wrong);
-	schedule_tick(s, cell);
+	lending_suspend(s, cell);
+	if (monitor_acts(s, cell))
+		schedule_tick(s, cell);
 }
 
 /* What concerns a monitor that does not execute now waits for it. */
-static bool postponed(struct machine *s, const struct event *e)
+static bool postponed(struct sim *s, const struct event *e)
 {
 	struct cell *c = &s->cells[e->cell];
 
-	if (e->what == EV_TICK || !c->running || c->dead || !(c->stopped || c->hung))
+	if (e->what == EV_TICK || e->what == EV_LOANS || !c->running || c->dead ||
+		!(c->stopped || c->hung))
 		return false;
 	CHECK(sim_room(
 		(void **)&c->backlog, &c->backlog_room, c->waiting + 1, sizeof(*c->backlog)));
@@ -381,7 +394,7 @@ static bool postponed(struct machine *s, const struct event *e)
 	return true;
 }
 
-void monitor_event(struct machine *s, const struct event *e)
+void monitor_event(struct sim *s, const struct event *e)
 {
 	struct cell *c = &s->cells[e->cell];
 
@@ -423,6 +436,15 @@ void monitor_event(struct machine *s, const struct event *e)
 		break;
 	case EV_FENCE:
 		fence(s, e);
+		break;
+	case EV_CLAIMED:
+	case EV_LOANS:
+	case EV_USE:
+	case EV_UNUSE:
+		lending_event(s, e);
+		break;
+	case EV_BALANCE:
+		balancing_event(s, e);
 		break;
 	case EV_LATE:
 		guests_end_needing(s, e->cell, &c->late);

@@ -22,13 +22,13 @@
 #define BYTES_PER_NS 4u
 #define SLOWNESS 40u
 
-static struct link *link_of(struct machine *s, uint16_t from, uint16_t to)
+static struct link *link_of(struct sim *s, uint16_t from, uint16_t to)
 {
 	return &s->links[(size_t)from * s->cfg.cells + to];
 }
 
 /* The cell works for so long, after what it is busy with; returns when it begins. */
-static uint64_t occupy(struct machine *s, uint16_t cell, uint64_t ns)
+static uint64_t occupy(struct sim *s, uint16_t cell, uint64_t ns)
 {
 	struct cell *c = &s->cells[cell];
 	uint64_t begin_ns = c->busy_ns > s->now_ns ? c->busy_ns : s->now_ns;
@@ -37,7 +37,7 @@ static uint64_t occupy(struct machine *s, uint16_t cell, uint64_t ns)
 	return begin_ns;
 }
 
-static void connect_to(struct machine *s, uint16_t from, uint16_t to)
+static void connect_to(struct sim *s, uint16_t from, uint16_t to)
 {
 	struct link *l = link_of(s, from, to);
 
@@ -53,7 +53,7 @@ static void connect_to(struct machine *s, uint16_t from, uint16_t to)
 		CONNECT_NS);
 }
 
-static void damage(struct machine *s, uint8_t *bytes, uint32_t count)
+static void damage(struct sim *s, uint8_t *bytes, uint32_t count)
 {
 	for (uint64_t i = 1 + sim_draw(s, 3); i; i--) {
 		uint64_t bit = sim_draw(s, 8u * (uint64_t)count);
@@ -62,7 +62,7 @@ static void damage(struct machine *s, uint8_t *bytes, uint32_t count)
 	}
 }
 
-static void transmit(struct machine *s, const struct event *e, uint64_t depart_ns)
+static void transmit(struct sim *s, const struct event *e, uint64_t depart_ns)
 {
 	uint64_t delay_ns = LATENCY_NS + sim_draw(s, LATENCY_SPREAD_NS);
 	struct event copy = *e;
@@ -80,7 +80,7 @@ static void transmit(struct machine *s, const struct event *e, uint64_t depart_n
 }
 
 void net_send(
-	struct machine *s, uint16_t from, uint16_t to, uint16_t op, const void *body, size_t bytes)
+	struct sim *s, uint16_t from, uint16_t to, uint16_t op, const void *body, size_t bytes)
 {
 	struct link *l = link_of(s, from, to);
 	struct wire_hdr h = { .op = op,
@@ -98,7 +98,7 @@ void net_send(
 	uint64_t depart_ns = occupy(s, from, SEND_NS + bytes / BYTES_PER_NS);
 
 	s->result->messages++;
-	if (s->measuring && s->evidence_ns && op != MEMBER_OP_HEARTBEAT)
+	if (s->measuring && s->evidence_ns && op != MEMBER_OP_HEARTBEAT && op < SIM_OP_LOAN)
 		s->cells[from].messages++;
 	if (!l->peer_life) {
 		connect_to(s, from, to);
@@ -117,7 +117,7 @@ void net_send(
 }
 
 static void member_message(
-	struct machine *s, const struct event *e, const struct wire_hdr *h, const void *body)
+	struct sim *s, const struct event *e, const struct wire_hdr *h, const void *body)
 {
 	struct cell *c = &s->cells[e->cell];
 	uint32_t known = member_incarnation(c->m, e->about), life = (uint32_t)h->src_incarnation;
@@ -140,7 +140,32 @@ static void member_message(
 	monitor_drain(s, e->cell);
 }
 
-static void judge(struct machine *s, const struct event *e, struct link *l)
+/* Of monitors that are in the view, in their present life. */
+static void cell_message(
+	struct sim *s, const struct event *e, const struct wire_hdr *h, const void *body)
+{
+	struct cell *c = &s->cells[e->cell];
+	uint64_t word = c->m->view[e->about];
+	uint32_t life = (uint32_t)h->src_incarnation;
+
+	if (s->cfg.plant == PLANT_STALE_ACCEPTED)
+		life = word_life(word);
+	if (!word_live(word) || word_life(word) != life || c->m->known[e->about] != word)
+		return;
+	if (e->life != word_life(word) || e->cell_life != c->life)
+		sim_violate(s,
+			"incarnations: cell %u in life %u took a message of life %u of cell %u for "
+			"life %u",
+			e->cell, c->life, e->life, e->about, e->cell_life);
+	if (h->op == SIM_OP_LOAD)
+		balancing_message(s, e->cell, e->about, body, h->body_bytes);
+	else
+		lending_message(
+			s, e->cell, e->about, (uint16_t)(h->op - SIM_OP_LOAN), body, h->body_bytes);
+	monitor_drain(s, e->cell);
+}
+
+static void judge(struct sim *s, const struct event *e, struct link *l)
 {
 	struct wire_expect expect = { .cell_count = s->cfg.cells,
 		.self_cell = e->cell,
@@ -167,7 +192,10 @@ static void judge(struct machine *s, const struct event *e, struct link *l)
 	switch (wire_verdict(outcome)) {
 	case WIRE_ACCEPT:
 		l->seen = h.seq;
-		member_message(s, e, &h, body);
+		if (h.op >= SIM_OP_LOAN)
+			cell_message(s, e, &h, body);
+		else
+			member_message(s, e, &h, body);
 		break;
 	case WIRE_DROP:
 		break;
@@ -179,7 +207,7 @@ static void judge(struct machine *s, const struct event *e, struct link *l)
 	}
 }
 
-static void keep(struct machine *s, const struct event *e)
+static void keep(struct sim *s, const struct event *e)
 {
 	struct cell *c = &s->cells[e->cell];
 
@@ -193,7 +221,7 @@ static void keep(struct machine *s, const struct event *e)
 	c->backlog[c->waiting++] = *e;
 }
 
-void net_deliver(struct machine *s, const struct event *e)
+void net_deliver(struct sim *s, const struct event *e)
 {
 	struct cell *c = &s->cells[e->cell];
 	struct link *l = link_of(s, e->cell, e->about);
@@ -222,7 +250,7 @@ void net_deliver(struct machine *s, const struct event *e)
 	free(e->message.bytes);
 }
 
-static void up(struct machine *s, uint16_t cell, uint16_t peer, uint32_t generation)
+static void up(struct sim *s, uint16_t cell, uint16_t peer, uint32_t generation)
 {
 	struct link *l = link_of(s, cell, peer);
 
@@ -232,7 +260,7 @@ static void up(struct machine *s, uint16_t cell, uint16_t peer, uint32_t generat
 	l->connecting = false;
 }
 
-void net_connect(struct machine *s, const struct event *e)
+void net_connect(struct sim *s, const struct event *e)
 {
 	struct cell *a = &s->cells[e->cell], *b = &s->cells[e->about];
 	uint32_t generation = (uint32_t)s->order;
@@ -252,7 +280,7 @@ void net_connect(struct machine *s, const struct event *e)
 	monitor_drain(s, e->about);
 }
 
-static void down(struct machine *s, uint16_t cell, uint16_t peer)
+static void down(struct sim *s, uint16_t cell, uint16_t peer)
 {
 	struct link *l = link_of(s, cell, peer);
 
@@ -268,13 +296,13 @@ static void down(struct machine *s, uint16_t cell, uint16_t peer)
 	l->peer_life = 0;
 }
 
-void net_reset(struct machine *s, uint16_t a, uint16_t b)
+void net_reset(struct sim *s, uint16_t a, uint16_t b)
 {
 	down(s, a, b);
 	down(s, b, a);
 }
 
-void net_process_ended(struct machine *s, uint16_t cell)
+void net_process_ended(struct sim *s, uint16_t cell)
 {
 	for (uint16_t peer = 0; peer < s->cfg.cells; peer++) {
 		*link_of(s, cell, peer) = (struct link){ 0 };

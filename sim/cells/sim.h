@@ -35,6 +35,20 @@ enum plant {
 	PLANT_OLD_MONITOR_SURVIVES, /* a restart does not kill the monitor that hangs */
 	PLANT_REJOIN_KEEPS_BOOT,    /* a repaired cell says that it is the old one */
 	PLANT_RETRY_MISSING,	    /* unanswered messages are not repeated */
+	/* Of loans, needs and balancing: */
+	PLANT_CLAIMS_FORGOTTEN,	  /* a new monitor does not hear what its guests hold */
+	PLANT_CLAIM_NOT_COMPARED, /* a new monitor does not ask peers what it lent */
+	PLANT_GRANT_BEYOND_FREE,  /* lenders forget their own guests when they lend */
+	PLANT_RETURN_BEFORE_MOVE, /* loans are returned before the guest has left them */
+	PLANT_RETURN_NOT_BOOKED,  /* a lender confirms a return and keeps the line */
+	PLANT_LOANS_BEFORE_FENCE, /* loans are struck before the dead are fenced */
+	PLANT_NEED_STRUCK_EARLY,  /* with the first loan of a cell that ends */
+	PLANT_LIMIT_IGNORED,	  /* guests come to need more cells than they may */
+	PLANT_VISIT_WITHOUT_NEED, /* a vCPU goes to another cell and that is not recorded */
+	PLANT_VISIT_KEPT,	  /* guests whose vCPU ran on a dead cell are not ended */
+	PLANT_AFFINITY_NOT_READ,  /* a new monitor takes all vCPUs to be at home */
+	PLANT_CPU_OFF_IGNORED,	  /* vCPUs stay on CPUs that execute nothing */
+	PLANT_GANG_IGNORED,	  /* balancers treat gangs like other guests */
 	PLANT_COUNT,
 };
 
@@ -75,7 +89,7 @@ struct sim_result {
 	uint64_t events, messages;
 	/* Faults that really happened, restarts, views agreed, guests that ran and were hurt. */
 	uint32_t node_deaths, node_hangs, monitor_crashes, monitor_hangs, restarts, rejoins, views;
-	uint32_t guests_started, guests_hurt, loans;
+	uint32_t guests_started, guests_hurt, loans, vcpu_moves, vcpu_visits, cpus_off;
 	/*
 	 * Of the measured scenarios: from the evidence to the last cell's RESUMED;
 	 * messages but heartbeats in that time, in all and of the busiest cell.
