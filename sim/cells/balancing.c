@@ -100,8 +100,13 @@ static void tell(struct sim *s, uint16_t cell)
 
 	count_own(s, cell, cell, msg.load);
 	count_visits(s, cell, msg.load);
-	for (uint16_t node = 0; node < s->cfg.nodes && lending_known(s, cell); node++)
-		msg.free_units += lending_free(s, cell, node);
+	msg.free_units = LEND_ABOVE_UNITS;
+	for (uint16_t node = 0; node < s->cfg.nodes && lending_known(s, cell); node++) {
+		uint32_t units = lending_free(s, cell, node);
+
+		/* That much each node keeps; what is told is what can be lent, and it once. */
+		msg.free_units += units > LEND_ABOVE_UNITS ? units - LEND_ABOVE_UNITS : 0;
+	}
 	for (uint32_t place = 0; place < WINDOW; place++) {
 		uint16_t p = at_place(s, cell, place);
 

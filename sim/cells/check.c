@@ -167,6 +167,9 @@ void check_dump(const struct sim *s)
 		sim_trace(s, "   loan book: %s, %s",
 			lending_known(s, c) ? "known" : "not known yet",
 			loans_due(cell->loans) == UINT64_MAX ? "quiet" : "has something to say");
+		for (uint16_t k = 0; k < s->cfg.cells && !lending_known(s, c); k++)
+			if (k != c && !loans_agreed(cell->loans, k))
+				sim_trace(s, "   not compared with cell %u", k);
 		for (uint32_t at = 0; (line = loans_line(cell->loans, &at));)
 			sim_trace(s,
 				"   loan %llx of cell %u to guest %u of cell %u, %u units, state "

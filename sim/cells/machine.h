@@ -157,6 +157,7 @@ struct link {
 	uint32_t peer_life;  /* the life at the other end; 0: down */
 	uint32_t generation; /* of this link: what was sent before is lost with it */
 	uint64_t sent, seen; /* sequence numbers */
+	uint64_t arrive_ns;  /* of what was sent last */
 	bool connecting;
 };
 

@@ -64,11 +64,16 @@ static void damage(struct sim *s, uint8_t *bytes, uint32_t count)
 
 static void transmit(struct sim *s, const struct event *e, uint64_t depart_ns)
 {
+	struct link *l = link_of(s, e->about, e->cell);
 	uint64_t delay_ns = LATENCY_NS + sim_draw(s, LATENCY_SPREAD_NS);
 	struct event copy = *e;
 
 	if (sim_hit(s, SITE_LOSS))
 		return;
+	/* A ring keeps its order; only what is late by a fault is overtaken. */
+	if (depart_ns + delay_ns < l->arrive_ns)
+		delay_ns = l->arrive_ns - depart_ns;
+	l->arrive_ns = depart_ns + delay_ns;
 	if (sim_hit(s, SITE_DELAY))
 		delay_ns += sim_draw(s, 8) ? sim_draw(s, 8 * MS) : sim_draw(s, 80 * MS);
 	copy.message.bytes = malloc(e->message.count);
@@ -256,7 +261,7 @@ static void up(struct sim *s, uint16_t cell, uint16_t peer, uint32_t generation)
 
 	l->peer_life = s->cells[peer].life;
 	l->generation = generation;
-	l->sent = l->seen = 0;
+	l->sent = l->seen = l->arrive_ns = 0;
 	l->connecting = false;
 }
 
