@@ -150,7 +150,8 @@ static uint32_t count_needs(const struct balance_needs *needs)
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < BALANCE_CELLS_MAX / 64; i++)
-		count += (uint32_t)__builtin_popcountll(needs->words[i]);
+		for (uint64_t word = needs->words[i]; word; word &= word - 1)
+			count++;
 	return count;
 }
 

@@ -16,7 +16,7 @@
 #define MOVES_MAX 32u
 #define GUESTS_MAX 257u /* of a cell, and one for the load of all others */
 #define LOAD_MAX 255u
-#define FAR_TURN 4u /* each so many times it looks beyond its own CPUs, not all cells at once */
+#define FAR_TURN 2u /* each so many times it looks beyond its own CPUs, not all cells at once */
 
 /* Cells by their place in the window around the one that decides; it is at REACH. */
 struct table {
@@ -165,12 +165,13 @@ static void add_cpus(const struct sim *s, uint16_t cell, struct table *t)
 			usable = usable_cpus(s, cell);
 		else if (heard_of(c, p, place))
 			usable = c->told[place].usable;
+		if (s->cfg.plant == PLANT_CPU_OFF_IGNORED && (p == cell || heard_of(c, p, place)))
+			usable = UINT16_MAX;
 		for (uint32_t k = 0; k < cpus_per_cell(s); k++) {
 			t->number[t->cpu_count] = cpu_number(s, p, k);
 			t->cpus[t->cpu_count++] = (struct balance_cpu){ .cell = place,
 				.node = place * s->cfg.nodes + k / CPUS_PER_NODE,
-				.usable =
-					usable >> k & 1 || s->cfg.plant == PLANT_CPU_OFF_IGNORED };
+				.usable = usable >> k & 1 };
 		}
 	}
 }

@@ -123,20 +123,26 @@ static void check_lines(struct sim *s, uint16_t cell)
 static void check_nodes(struct sim *s, uint16_t cell)
 {
 	const struct cell *c = &s->cells[cell];
+	uint64_t booked[NODES_MAX] = { 0 };
+	const struct loan *line;
+	uint32_t first = (uint32_t)cell * s->cfg.nodes;
 
+	for (uint32_t at = 0; c->running && !c->dead && (line = loans_line(c->loans, &at));)
+		if (line->state == LOAN_LENT)
+			booked[line->os_node - first] += line->units;
+	for (uint32_t i = 0; i < s->cfg.guests; i++) {
+		const struct guest *g = &s->guests[(size_t)cell * s->cfg.guests + i];
+
+		if (g->in_book && g->home_born == c->boot)
+			booked[g->node] += GUEST_UNITS;
+	}
 	for (uint16_t node = 0; node < s->cfg.nodes; node++) {
-		uint32_t os_node = (uint32_t)cell * s->cfg.nodes + node;
-		uint64_t booked;
-
-		if (s->node_used[os_node] > s->node_units)
+		if (s->node_used[first + node] > s->node_units)
 			sim_violate(s, "conservation: %u units of node %u are used, and it has %u",
-				s->node_used[os_node], os_node, s->node_units);
-		if (!c->running || c->dead)
-			continue;
-		booked = guests_units(s, cell, node) + loans_lent(c->loans, os_node);
-		if (booked > s->node_units)
+				s->node_used[first + node], first + node, s->node_units);
+		if (c->running && !c->dead && booked[node] > s->node_units)
 			sim_violate(s, "conservation: cell %u gives away %u units of node %u of %u",
-				cell, (unsigned)booked, os_node, s->node_units);
+				cell, (unsigned)booked[node], first + node, s->node_units);
 	}
 }
 

@@ -210,7 +210,7 @@ void faults_event(struct sim *s)
 	at = (uint32_t)sim_draw(s, total);
 	for (i = 0; at >= s->rate[timed[i]]; i++)
 		at -= s->rate[timed[i]];
-	/* Big machines get more of each. */
+	/* Big machines get more of each, and the cells that watch all of them more often. */
 	for (uint32_t k = 0; k < 1u + s->cfg.cells / 64u; k++) {
 		switch (timed[i]) {
 		case SITE_LINK_RESET:
@@ -245,6 +245,8 @@ void faults_event(struct sim *s)
 			break;
 		}
 		cell = (uint16_t)sim_draw(s, s->cfg.cells);
+		if (s->cfg.cells > MEMBER_MESH_MAX && sim_draw(s, 3) == 0)
+			cell = (uint16_t)sim_draw(s, 2 * MEMBER_HUBS);
 	}
 }
 

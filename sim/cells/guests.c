@@ -327,7 +327,8 @@ uint32_t guests_serve(struct sim *s, uint16_t cell)
 			s->guests[first + i].running)
 			guest_die(s, first + i, "powered off");
 	}
-	if (guest == s->guest_room)
+	/* A gang may find too few CPUs; another guest then does not. */
+	for (int i = 0; i < 16 && guest == s->guest_room; i++)
 		guest = start(s, cell);
 	if (guest != s->guest_room && s->guests[guest].cells_max < 2)
 		s->guests[guest].cells_max = 2;

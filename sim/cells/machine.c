@@ -356,7 +356,7 @@ bool sim_run(const struct sim_cfg *cfg, uint64_t seed, struct sim_result *result
 	s.slot_bytes = sizeof(struct slot) + member_bytes(cfg->cells);
 	s.guest_room = (uint32_t)(n * cfg->guests) + 1;
 	s.node_units = 8 + (cfg->guests * GUEST_UNITS + cfg->nodes - 1) / cfg->nodes;
-	s.line_max = 24 + 8 * cfg->guests;
+	s.line_max = 16 + 4 * cfg->guests;
 	s.book_bytes = loans_bytes(cfg->cells, s.line_max);
 	s.cells = calloc(n, sizeof(*s.cells));
 	s.links = calloc(n * n, sizeof(*s.links));

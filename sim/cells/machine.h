@@ -36,7 +36,7 @@
 /* Cells tell each other their loads, lend and take vCPUs this far, by their numbers. */
 #define REACH 4u
 #define WINDOW (2u * REACH + 1u)
-#define BALANCE_NS (20 * MS)
+#define BALANCE_NS (40 * MS)
 
 /* Operations of messages besides those of membership. */
 #define SIM_OP_LOAN WIRE_OP_CELL /* plus enum loan_op */

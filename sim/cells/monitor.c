@@ -127,6 +127,7 @@ void monitor_goes_on(struct sim *s, uint16_t cell)
 	for (size_t i = 0; i < count; i++)
 		sim_push(s, &c->backlog[i], i * US);
 	guests_sweep(s, cell);
+	lending_offer(s, cell);
 	if (c->tick_ns != UINT64_MAX)
 		sim_push(s, &(struct event){ .what = EV_TICK, .cell = cell, .cell_life = c->life },
 			0);
@@ -442,10 +443,10 @@ void monitor_event(struct sim *s, const struct event *e)
 	case EV_USE:
 	case EV_UNUSE:
 		lending_event(s, e);
-		break;
+		return;
 	case EV_BALANCE:
 		balancing_event(s, e);
-		break;
+		return;
 	case EV_LATE:
 		guests_end_needing(s, e->cell, &c->late);
 		break;

@@ -66,6 +66,9 @@ Test(cellsim, faults_of_every_kind_happen)
 		sum.guests_started += r.guests_started;
 		sum.guests_hurt += r.guests_hurt;
 		sum.loans += r.loans;
+		sum.vcpu_moves += r.vcpu_moves;
+		sum.vcpu_visits += r.vcpu_visits;
+		sum.cpus_off += r.cpus_off;
 	}
 	cr_assert_gt(sum.node_deaths, 30);
 	cr_assert_gt(sum.node_hangs, 30);
@@ -74,6 +77,9 @@ Test(cellsim, faults_of_every_kind_happen)
 	cr_assert_gt(sum.restarts, 100);
 	cr_assert_gt(sum.rejoins, 10);
 	cr_assert_gt(sum.loans, 500);
+	cr_assert_gt(sum.vcpu_moves, 1000);
+	cr_assert_gt(sum.vcpu_visits, 500, "moves to other cells");
+	cr_assert_gt(sum.cpus_off, 20);
 	cr_assert_gt(sum.guests_hurt, 100);
 	cr_assert_lt(sum.guests_hurt, sum.guests_started / 2);
 }
@@ -89,6 +95,8 @@ Test(cellsim, nothing_happens_without_faults)
 	cr_assert_eq(r.restarts, 0);
 	cr_assert_eq(r.guests_hurt, 0);
 	cr_assert_eq(r.views, 1, "only the first");
+	cr_assert_gt(r.loans, 10);
+	cr_assert_gt(r.vcpu_visits, 10);
 }
 
 Test(cellsim, measured_recoveries)
