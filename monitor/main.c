@@ -19,6 +19,8 @@ static const struct subcommand subcommands[] = {
 	{ "run", "start a guest", cli_run },
 	{ "ls", "list cells and guests", cli_ls },
 	{ "show", "show everything about one guest", cli_show },
+	{ "vcpus", "show where vCPUs run", cli_vcpus },
+	{ "move-vcpu", "move a vCPU to another CPU", cli_move_vcpu },
 	{ "console", "use the console of a guest", cli_console },
 	{ "stop", "press a guest's power button and wait", cli_stop },
 	{ "kill", "end a guest at once", cli_kill },

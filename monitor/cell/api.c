@@ -239,6 +239,12 @@ void api_line(void *ctx, struct server_conn who, const char *line, size_t bytes)
 	case REQUEST_KILL:
 		api_end(op);
 		break;
+	case REQUEST_VCPUS:
+		api_vcpus(op);
+		break;
+	case REQUEST_MOVE_VCPU:
+		api_move_vcpu(op);
+		break;
 	case REQUEST_EVENTS:
 		api_events(op);
 		break;

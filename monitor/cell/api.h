@@ -26,6 +26,8 @@ void api_events(struct op *op);
 void api_inject(struct op *op);
 void api_down(struct op *op);
 void api_run(struct op *op);
+void api_vcpus(struct op *op);
+void api_move_vcpu(struct op *op);
 
 /* Sends {"progress":text}. */
 void op_progress(struct op *op, const char *text);

@@ -14,16 +14,31 @@ static json_t *process_json(pid_t pid, uint64_t start_time)
 		"{s:I, s:I}", "pid", (json_int_t)pid, "start_time", (json_int_t)start_time);
 }
 
+static bool needs(const struct guest *g, uint32_t cell)
+{
+	for (uint32_t i = 0; i < g->need_count; i++)
+		if (g->needs[i] == cell)
+			return true;
+	return false;
+}
+
+/* Whatever runs there or uses its memory, guests of other cells as well. */
 static json_t *members_of(const struct monitor *m, uint32_t cell, const struct transport_peer *peer)
 {
-	const struct guest_book *book = &m->replicas[cell].book;
 	json_t *members = json_array();
 
 	json_array_append_new(members, process_json(peer->pid, peer->start_time));
-	for (size_t i = 0; i < book->count; i++)
-		if (!guest_ended(book->guests[i]) && book->guests[i]->proc.pid)
-			json_array_append_new(members, process_json(book->guests[i]->proc.pid,
-							       book->guests[i]->proc.start_time));
+	for (uint32_t home = 0; home < m->plan->cells.cell_count; home++) {
+		const struct guest_book *book = monitor_book(m, home);
+
+		for (size_t i = 0; i < book->count; i++) {
+			const struct guest *g = book->guests[i];
+
+			if (!guest_ended(g) && g->proc.pid && (home == cell || needs(g, cell)))
+				json_array_append_new(
+					members, process_json(g->proc.pid, g->proc.start_time));
+		}
+	}
 	return members;
 }
 

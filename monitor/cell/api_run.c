@@ -232,15 +232,35 @@ static bool take_reservations(struct run_op *run, const struct gather_reply repl
 	return good;
 }
 
+/*
+ * A gang is not placed on a cell with too few CPUs, if there is another. Which CPUs it gets, or
+ * that there are too few online, is for its home to say.
+ */
+static void fit_gang(struct run_op *run)
+{
+	const struct monitor *m = run->op->m;
+	uint32_t fits = 0;
+
+	for (uint32_t cell = 0; cell < m->plan->cells.cell_count; cell++)
+		fits += run->state.alive[cell] &&
+			cpu_set_count(&m->plan->cells.cells[cell].cpus) >= run->spec.cpus;
+	for (uint32_t cell = 0; fits && cell < m->plan->cells.cell_count; cell++)
+		if (cpu_set_count(&m->plan->cells.cells[cell].cpus) < run->spec.cpus)
+			run->state.alive[cell] = false;
+}
+
 static void reserved_all(struct monitor *m, void *ctx, const struct gather_reply replies[CELLS_MAX])
 {
 	struct run_op *run = ctx;
 
 	(void)m;
-	if (take_reservations(run, replies))
+	if (take_reservations(run, replies)) {
+		if (run->spec.gang && run->place.cell == CELL_NONE && !run->place.node_count)
+			fit_gang(run);
 		place_and_start(run);
-	else
+	} else {
 		release(run);
+	}
 }
 
 static void reserved_first(

@@ -131,6 +131,7 @@ struct group {
 	char name[CGROUP_PATH_BYTES];
 	const struct guest_spec *spec;
 	const struct guest_home *home;
+	const struct plan *plan;
 };
 
 /*
@@ -149,9 +150,13 @@ static int join_group(void *ctx)
 				    GROUP_EXTRA_BYTES };
 	struct err e;
 
-	for (uint32_t i = 0; i < group->home->cpu_count; i++)
-		if (group->home->cpus[i] < CPU_SET_CPUS)
-			cpu_set_add(&cpus, group->home->cpus[i]);
+	/*
+	 * Its vCPUs may come to run anywhere in the cell, or in others: to widen a group later
+	 * would undo the affinity of its threads (Linux before 6.2).
+	 */
+	for (uint32_t c = 0; c < group->plan->cells.cell_count; c++)
+		if (c == group->home->cell || group->spec->cells_max > 1)
+			cpu_set_merge(&cpus, &group->plan->cells.cells[c].cpus);
 	for (uint32_t i = 0; i < group->home->node_count; i++)
 		if (group->home->nodes[i] < BIND_NODES)
 			node_set_add(&nodes, group->home->nodes[i]);
@@ -166,7 +171,7 @@ static int spawn_guest(struct keeper *k, const struct guest_spec *spec,
 	char cell[32], name_word[48], dir[64];
 	char program[] = "cellvisor", role[] = "guest";
 	char *argv[] = { program, role, cell, name_word, dir, NULL };
-	struct group group = { .spec = spec, .home = home };
+	struct group group = { .spec = spec, .home = home, .plan = k->cfg.plan };
 	const struct spawn s = { .exe_fd = k->cfg.exe_fd,
 		.log_fd = 2,
 		.fd3 = chan,

@@ -15,6 +15,7 @@
 
 #include "monitor/cell/guests.h"
 #include "monitor/cell/loop.h"
+#include "monitor/cell/plan.h"
 #include "monitor/err.h"
 #include "monitor/guest/home.h"
 #include "monitor/guest/spec.h"
@@ -36,8 +37,9 @@ struct keeper_cfg {
 	struct loop *loop; /* borrowed */
 	const char *dir;   /* runtime directory, borrowed */
 	uint32_t cell;
-	int exe_fd;   /* the cell's copy of the executable, borrowed */
-	bool cgroups; /* hold each guest by a control group as well */
+	const struct plan *plan; /* borrowed */
+	int exe_fd;		 /* the cell's copy of the executable, borrowed */
+	bool cgroups;		 /* hold each guest by a control group as well */
 	struct keeper_events events;
 };
 

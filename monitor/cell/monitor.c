@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "monitor/cell/balancing.h"
 #include "monitor/cell/recovery.h"
 #include "monitor/cell/state.h"
 #include "numa/check.h"
@@ -132,6 +133,7 @@ static void link_up(void *ctx, const struct transport_peer *peer)
 	send_book(m, peer->cell, CELL_OP_REMEMBER, &m->replicas[peer->cell].book);
 	m->tell[peer->cell] = true;
 	recovery_link_up(m, peer);
+	balancing_link_up(m, peer->cell);
 }
 
 static void link_down(void *ctx, uint16_t cell, uint64_t incarnation, enum link_down why)
@@ -162,6 +164,10 @@ static void message(
 		recovery_message(m, cell, incarnation, op, body, bytes);
 	else if (op == CELL_OP_REMEMBER)
 		take_memories(m, body, bytes);
+	else if (op == CELL_OP_LOAD)
+		balancing_loads(m, cell, body, bytes);
+	else if (op == CELL_OP_VISITS)
+		balancing_announced(m, cell, incarnation, body, bytes);
 	else if (op == CELL_OP_GUESTS && replica_take(&m->replicas[cell], cell, body, bytes) < 0)
 		fabric_fail(m->fabric, cell);
 }
@@ -173,6 +179,10 @@ static bool call(void *ctx, const struct fabric_request *req, const void *body, 
 	json_t *request;
 	struct err e;
 
+	if (req->op == CELL_OP_VISIT) {
+		balancing_visit(m, req, body, bytes);
+		return true;
+	}
 	if (req->op != CELL_OP_REQUEST)
 		return false;
 	request = json_loadb(body, bytes, JSON_REJECT_DUPLICATES, NULL);
@@ -352,6 +362,7 @@ static int open_keeper(struct monitor *m, struct err *e)
 		.cell = m->self,
 		.exe_fd = m->exe_fd,
 		.cgroups = cgroup_offered(e) == 0,
+		.plan = m->plan,
 		.events = { .event = guest_event, .changed = guests_changed, .ctx = m },
 	};
 
@@ -388,7 +399,7 @@ static int monitor_open(struct monitor *m, const struct options *o, struct err *
 		return rc;
 	event_log_init(
 		m->events, m->self, runtime_cell_path(path, m->dir, m->self, "events.jsonl"));
-	if ((rc = open_signals(m, e)) || (rc = open_keeper(m, e)) ||
+	if ((rc = open_signals(m, e)) || (rc = open_keeper(m, e)) || (rc = balancing_open(m, e)) ||
 		(rc = recovery_open(m, o->born, e)) || (rc = open_fabric(m, e)))
 		return rc;
 	monitor_event(m, m->self, NULL, m->incarnation == o->born ? "cell-up" : "monitor-restarted",
@@ -405,6 +416,7 @@ static void monitor_close(struct monitor *m)
 		recovery_close(m);
 	if (m->fabric)
 		fabric_close(m->fabric);
+	balancing_close(m);
 	keeper_close(m->keeper);
 	for (uint32_t cell = 0; cell < CELLS_MAX; cell++)
 		replica_fini(&m->replicas[cell]);
@@ -424,6 +436,7 @@ static uint64_t next_due(const struct monitor *m, uint64_t now_ns)
 		return now_ns;
 	due = other < due ? other : due;
 	due = m->exit_ns < due ? m->exit_ns : due;
+	due = balancing_due(m) < due ? balancing_due(m) : due;
 	if (m->settled_ns && m->settled_ns < due)
 		due = m->settled_ns;
 	for (uint32_t cell = 0; cell < m->plan->cells.cell_count; cell++)
@@ -453,6 +466,7 @@ static void run(struct monitor *m)
 			settle(m);
 		recovery_turn(m, now_ns);
 		keeper_tick(m->keeper, now_ns);
+		balancing_turn(m, now_ns);
 		tell_peers(m);
 		gather_turn(m);
 		server_process(m->server);

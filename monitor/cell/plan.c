@@ -54,8 +54,8 @@ json_t *plan_encode(const struct plan *p)
 	for (uint32_t c = 0; c < p->cells.cell_count; c++)
 		json_array_append_new(cells, json_pack("{s:I, s:o}", "cell", (json_int_t)c, "nodes",
 						     plan_cell_nodes(p, c)));
-	return json_pack("{s:I, s:o, s:o}", "suspect_ms", (json_int_t)p->suspect_ms, "nodes", nodes,
-		"cells", cells);
+	return json_pack("{s:I, s:I, s:o, s:o}", "suspect_ms", (json_int_t)p->suspect_ms,
+		"balance_ms", (json_int_t)p->balance_ms, "nodes", nodes, "cells", cells);
 }
 
 static bool number(const json_t *value, uint64_t max, uint64_t *out)
@@ -120,13 +120,16 @@ static bool decode(const json_t *value, struct plan *p)
 	const json_t *nodes = json_object_get(value, "nodes");
 	const json_t *cells = json_object_get(value, "cells");
 	size_t node_count = json_array_size(nodes), cell_count = json_array_size(cells);
-	uint64_t suspect_ms;
+	uint64_t suspect_ms, balance_ms;
 
 	if (node_count > MACHINE_NODES_MAX || cell_count > CELLS_MAX ||
 		!number(json_object_get(value, "suspect_ms"), PLAN_SUSPECT_MS_MAX, &suspect_ms) ||
-		suspect_ms < PLAN_SUSPECT_MS_MIN)
+		suspect_ms < PLAN_SUSPECT_MS_MIN ||
+		!number(json_object_get(value, "balance_ms"), PLAN_BALANCE_MS_MAX, &balance_ms) ||
+		(balance_ms && balance_ms < PLAN_BALANCE_MS_MIN))
 		return false;
 	p->suspect_ms = (uint32_t)suspect_ms;
+	p->balance_ms = (uint32_t)balance_ms;
 	p->machine.node_count = (uint32_t)node_count;
 	p->cells.cell_count = (uint32_t)cell_count;
 	for (uint32_t n = 0; n < node_count; n++)

@@ -18,12 +18,16 @@
 #define PLAN_SUSPECT_MS_DEFAULT 1000u
 #define PLAN_SUSPECT_MS_MIN 300u
 #define PLAN_SUSPECT_MS_MAX 600000u
+#define PLAN_BALANCE_MS_DEFAULT 20u
+#define PLAN_BALANCE_MS_MIN 5u
+#define PLAN_BALANCE_MS_MAX 60000u
 
 struct plan {
 	struct machine machine;
 	struct cells cells;
 	uint64_t start_bytes[MACHINE_NODES_MAX]; /* by node: available before any guest */
 	uint32_t suspect_ms;			 /* silence of a monitor before it is examined */
+	uint32_t balance_ms;			 /* how often vCPUs are balanced; 0: never */
 };
 
 /* A new reference, and the reverse, which trusts nothing. 0 or -errno with *e. */

@@ -11,6 +11,7 @@
 #include "faultcontain/host/fence.h"
 #include "faultcontain/host/probe.h"
 #include "faultcontain/member.h"
+#include "monitor/cell/balancing.h"
 #include "monitor/cell/launch.h"
 #include "monitor/cell/lives.h"
 #include "monitor/cell/state.h"
@@ -584,7 +585,10 @@ static void perform(struct monitor *m, const struct member_action *a)
 			fabric_dead(m->fabric, cell, m->recovery->peers[cell].dead_life);
 		break;
 	case MEMBER_DROP_LOANS:
-		break; /* cells don't lend anything to each other yet */
+		for (uint16_t cell = cellset_next(&a->cells, 0); cell != CELLSET_NONE;
+			cell = cellset_next(&a->cells, cell + 1u))
+			balancing_dead(m, cell);
+		break;
 	case MEMBER_END_GUESTS:
 		do_end_guests(m, a);
 		break;

@@ -16,6 +16,9 @@ enum field {
 	F_TIMEOUT = 1u << 8,
 	F_TOKEN = 1u << 9,
 	F_SPEC = 1u << 10,
+	F_VCPU = 1u << 11,
+	F_CPU = 1u << 12,
+	F_RELEASE = 1u << 13,
 };
 
 static const struct {
@@ -29,6 +32,9 @@ static const struct {
 	[REQUEST_RUN] = { "run", REQUEST_FROM_CLIENT, F_SPEC, 0 },
 	[REQUEST_STOP] = { "stop", REQUEST_FROM_CLIENT, F_NAME, F_TIMEOUT },
 	[REQUEST_KILL] = { "kill", REQUEST_FROM_CLIENT, F_NAME, 0 },
+	[REQUEST_VCPUS] = { "vcpus", REQUEST_FROM_CLIENT, 0, F_NAME },
+	[REQUEST_MOVE_VCPU] = { "move-vcpu", REQUEST_FROM_CLIENT, F_NAME | F_VCPU,
+		F_CPU | F_RELEASE },
 	[REQUEST_EVENTS] = { "events", REQUEST_FROM_CLIENT, 0, F_SINCE },
 	[REQUEST_INJECT] = { "inject", REQUEST_FROM_CLIENT, F_KIND | F_NODE, 0 },
 	[REQUEST_DOWN] = { "down", REQUEST_FROM_CLIENT, 0, F_FORCE },
@@ -40,6 +46,9 @@ static const struct {
 	[REQUEST_CELL_START] = { "cell-start", REQUEST_FROM_PEER, F_SPEC | F_HOME, 0 },
 	[REQUEST_CELL_STOP] = { "cell-stop", REQUEST_FROM_PEER, F_NAME | F_TIMEOUT, 0 },
 	[REQUEST_CELL_KILL] = { "cell-kill", REQUEST_FROM_PEER, F_NAME, 0 },
+	[REQUEST_CELL_VCPUS] = { "cell-vcpus", REQUEST_FROM_PEER, 0, F_NAME },
+	[REQUEST_CELL_MOVE_VCPU] = { "cell-move-vcpu", REQUEST_FROM_PEER, F_NAME | F_VCPU,
+		F_CPU | F_RELEASE },
 	[REQUEST_CELL_EVENTS] = { "cell-events", REQUEST_FROM_PEER, 0, F_SINCE | F_AFTER },
 	[REQUEST_CELL_DOWN] = { "cell-down", REQUEST_FROM_PEER, 0, 0 },
 };
@@ -88,6 +97,23 @@ static bool take_kind(struct request *r, const json_t *v)
 static bool take_node(struct request *r, const json_t *v)
 {
 	return small(v, &r->node);
+}
+
+static bool take_vcpu(struct request *r, const json_t *v)
+{
+	return small(v, &r->vcpu);
+}
+
+static bool take_cpu(struct request *r, const json_t *v)
+{
+	r->has_cpu = true;
+	return small(v, &r->cpu);
+}
+
+static bool take_release(struct request *r, const json_t *v)
+{
+	r->release = json_is_true(v);
+	return json_is_boolean(v);
 }
 
 static bool take_force(struct request *r, const json_t *v)
@@ -156,6 +182,9 @@ static const struct {
 	{ "timeout_ms", "1 to 86400000", F_TIMEOUT, take_timeout },
 	{ "token", "a number", F_TOKEN, take_token },
 	{ "spec", "an object", F_SPEC, take_spec },
+	{ "vcpu", "the number of a vCPU", F_VCPU, take_vcpu },
+	{ "cpu", "the number of a CPU", F_CPU, take_cpu },
+	{ "release", "true or false", F_RELEASE, take_release },
 };
 #define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))
 
@@ -220,6 +249,10 @@ int request_from_json(
 	rc = find_op(r, from, value, e);
 	if (!rc)
 		rc = take_fields(r, value, e);
+	if (!rc && (r->op == REQUEST_MOVE_VCPU || r->op == REQUEST_CELL_MOVE_VCPU) &&
+		r->has_cpu == r->release)
+		rc = err_set(e, EXIT_USAGE, "%s: either \"cpu\" or \"release\" has to be given",
+			ops[r->op].name);
 	if (rc)
 		request_fini(r);
 	return rc;

@@ -27,6 +27,8 @@ enum request_op {
 	REQUEST_RUN,
 	REQUEST_STOP,
 	REQUEST_KILL,
+	REQUEST_VCPUS,
+	REQUEST_MOVE_VCPU,
 	REQUEST_EVENTS,
 	REQUEST_INJECT,
 	REQUEST_DOWN,
@@ -38,6 +40,8 @@ enum request_op {
 	REQUEST_CELL_START,   /* start a guest here */
 	REQUEST_CELL_STOP,    /* power button, wait for the end */
 	REQUEST_CELL_KILL,
+	REQUEST_CELL_VCPUS, /* where vCPUs of its guests run, and who visits it */
+	REQUEST_CELL_MOVE_VCPU,
 	REQUEST_CELL_EVENTS,
 	REQUEST_CELL_DOWN, /* end all guests, and then this monitor */
 	REQUEST_OP_COUNT,
@@ -53,7 +57,9 @@ struct request {
 	char name[SPEC_NAME_MAX + 1]; /* valid, if the operation has one */
 	char kind[32];		      /* of a fault */
 	uint32_t node;
-	bool force, started;
+	uint32_t vcpu, cpu;
+	bool force, started, has_cpu;
+	bool release; /* of a vCPU: it is the balancers' again */
 	double since;
 	uint64_t after;	     /* event sequence number */
 	uint64_t timeout_ms; /* 0: none given */

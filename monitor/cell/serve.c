@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "monitor/cell/balancing.h"
 #include "monitor/cell/state.h"
 #include "numa/check.h"
 #include "numa/host/bind.h"
@@ -247,6 +248,9 @@ static int start(struct monitor *m, const struct asker *who, const struct reques
 			e, EXIT_INVALID, "the guest was placed on what is not cell %u's", m->self);
 	if (!rc)
 		rc = check_room(m, home, e);
+	home->pin_count = 0; /* which CPUs a gang gets is the home's decision */
+	if (!rc && spec->gang)
+		rc = balancing_place_gang(m, spec, home, e);
 	if (rc)
 		return rc;
 	p = pend(m, who, spec->name);
@@ -386,6 +390,12 @@ void serve_request(struct monitor *m, const struct asker *who, const json_t *req
 	case REQUEST_CELL_STOP:
 	case REQUEST_CELL_KILL:
 		serve_end(m, who, &r);
+		break;
+	case REQUEST_CELL_VCPUS:
+		balancing_serve_vcpus(m, who, &r);
+		break;
+	case REQUEST_CELL_MOVE_VCPU:
+		balancing_serve_move(m, who, &r);
 		break;
 	case REQUEST_CELL_EVENTS:
 		serve_events(m, who, &r);

@@ -24,6 +24,9 @@ enum cell_op {
 	CELL_OP_REQUEST = WIRE_OP_CELL, /* call: a request of request.h, answered by a reply */
 	CELL_OP_GUESTS,			/* message: the sender's guests; see replica.h */
 	CELL_OP_REMEMBER, /* message: the receiver's guests, as the sender knows them */
+	CELL_OP_LOAD = WIRE_OP_CELL + 8, /* message: what its CPUs have to run; numa/visits.h */
+	CELL_OP_VISIT,			 /* call: a vCPU is to visit, or leaves */
+	CELL_OP_VISITS,			 /* message: all visits of the sender's vCPUs here */
 };
 
 /* A name that a peer (or this cell) has reserved until its guest started. */
@@ -38,6 +41,7 @@ struct reservation {
 #define MONITOR_LINGER_NS (500ull * 1000000u)
 
 struct recovery;
+struct balancing;
 
 struct monitor {
 	char dir[RUNTIME_DIR_MAX + 1];
@@ -50,7 +54,8 @@ struct monitor {
 	struct fabric *fabric;
 	struct server *server;
 	struct keeper *keeper;
-	struct recovery *recovery; /* membership, and what it decided */
+	struct recovery *recovery;   /* membership, and what it decided */
+	struct balancing *balancing; /* where vCPUs run */
 	struct event_log *events;
 	struct replica replicas[CELLS_MAX]; /* that of `self` is unused */
 	struct replica remembered;	    /* what a peer knows of our former life */

@@ -27,11 +27,13 @@ int cli_events(int argc, char **argv);
 int cli_inject(int argc, char **argv);
 int cli_kill(int argc, char **argv);
 int cli_ls(int argc, char **argv);
+int cli_move_vcpu(int argc, char **argv);
 int cli_run(int argc, char **argv);
 int cli_show(int argc, char **argv);
 int cli_stop(int argc, char **argv);
 int cli_topo(int argc, char **argv);
 int cli_up(int argc, char **argv);
+int cli_vcpus(int argc, char **argv);
 
 /* Prints "cellvisor: TEXT" to stderr and returns e->code. */
 int cli_fail(const struct err *e);

@@ -30,6 +30,7 @@ enum {
 	KEY_CMDLINE,
 	KEY_VNUMA,
 	KEY_CELLS_MAX,
+	KEY_GANG,
 };
 
 struct run_options {
@@ -50,6 +51,10 @@ static const struct argp_option options[] = {
 	{ "cells-max", KEY_CELLS_MAX, "N", 0,
 		"let it use memory or CPUs of up to N cells, its own included; it ends when any of "
 		"those that it uses dies (default: 1, its own alone)",
+		1 },
+	{ "gang", KEY_GANG, NULL, 0,
+		"give each of its vCPUs a CPU that no other of them uses; refused if there are "
+		"too few",
 		1 },
 	{ "attach", 'a', NULL, 0,
 		"use its console from its first byte on, and wait for its end: exit status 0 if it "
@@ -189,6 +194,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_CELLS_MAX:
 		s->cells_max = take_number("--cells-max", arg, 1, SPEC_CELLS_MAX, state);
+		return 0;
+	case KEY_GANG:
+		s->gang = true;
 		return 0;
 	case 'a':
 		o->attach = s->wait_console = true;

@@ -33,7 +33,7 @@
 
 struct up_options {
 	const char *cells;
-	uint64_t suspect_ms;
+	uint64_t suspect_ms, balance_ms;
 };
 
 /* What was started so far, so that it can be ended again. */
@@ -57,6 +57,10 @@ static const struct argp_option options[] = {
 	{ "suspect-ms", 's', "MS", 0,
 		"silence after which a cell is examined (default: 1000); more on a slow machine",
 		0 },
+	{ "balance-ms", 'b', "MS", 0,
+		"how often a cell looks where its vCPUs should run; the machine as a whole is "
+		"looked at each fourth time (default: 20; 0: never)",
+		0 },
 	{ 0 },
 };
 
@@ -73,6 +77,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (parse_number("--suspect-ms", arg, PLAN_SUSPECT_MS_MIN, PLAN_SUSPECT_MS_MAX,
 			    &o->suspect_ms, &e))
 			argp_error(state, "%s", e.text);
+		return 0;
+	case 'b':
+		if (parse_number("--balance-ms", arg, 0, PLAN_BALANCE_MS_MAX, &o->balance_ms, &e))
+			argp_error(state, "%s", e.text);
+		if (o->balance_ms && o->balance_ms < PLAN_BALANCE_MS_MIN)
+			argp_error(state, "--balance-ms is 0 or at least %u", PLAN_BALANCE_MS_MIN);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -119,6 +129,7 @@ static int make_plan(const struct up_options *o, struct plan *p, struct err *e)
 	if (rc)
 		return rc;
 	p->suspect_ms = (uint32_t)o->suspect_ms;
+	p->balance_ms = (uint32_t)o->balance_ms;
 	if (o->cells) {
 		enum cells_fault fault = cells_parse(&p->machine, o->cells, &p->cells, &at);
 
@@ -365,7 +376,8 @@ static int start_all(const struct up_options *o, struct up *up, struct err *e)
 
 int cli_up(int argc, char **argv)
 {
-	struct up_options o = { .suspect_ms = PLAN_SUSPECT_MS_DEFAULT };
+	struct up_options o = { .suspect_ms = PLAN_SUSPECT_MS_DEFAULT,
+		.balance_ms = PLAN_BALANCE_MS_DEFAULT };
 	struct up *up = calloc(1, sizeof(*up));
 	struct err e;
 	int rc, status = EXIT_OK;

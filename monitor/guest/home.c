@@ -35,6 +35,8 @@ json_t *guest_home_encode(const struct guest_home *h)
 		return NULL;
 	if (h->has_cpu_nodes)
 		json_object_set_new(value, "cpu_nodes", encode_list(h->cpu_nodes, h->cpu_count));
+	if (h->pin_count)
+		json_object_set_new(value, "pins", encode_list(h->pins, h->pin_count));
 	if (h->memory_count)
 		json_object_set_new(value, "memory", encode_memory(h));
 	if (h->has_distances) {
@@ -71,6 +73,15 @@ static void decode_cpu_nodes(struct fields *f, struct guest_home *h)
 	fields_list(f, "cpu_nodes", HOME_NODE_ID_MAX, h->cpu_nodes, HOME_CPUS_MAX, &count, false);
 	if (h->has_cpu_nodes && count != h->cpu_count)
 		fields_wrong(f, "cpu_nodes", "has to have one element for each of 'cpus'");
+}
+
+static void decode_pins(struct fields *f, struct guest_home *h)
+{
+	fields_list(f, "pins", HOME_CPU_ID_MAX, h->pins, SPEC_CPUS_MAX, &h->pin_count, false);
+	for (uint32_t i = 0; i < h->pin_count; i++)
+		for (uint32_t k = 0; k < i; k++)
+			if (h->pins[i] == h->pins[k])
+				fields_wrong(f, "pins", "has to have each CPU once");
 }
 
 static void decode_memory(struct fields *f, struct guest_home *h)
@@ -119,7 +130,7 @@ static void decode_distances(struct fields *f, struct guest_home *h)
 
 static int decode(const json_t *value, struct guest_home *h, struct err *e)
 {
-	static const char *const known[] = { "cell", "nodes", "cpus", "cpu_nodes", "memory",
+	static const char *const known[] = { "cell", "nodes", "cpus", "cpu_nodes", "pins", "memory",
 		"distances", NULL };
 	struct fields f;
 
@@ -133,6 +144,7 @@ static int decode(const json_t *value, struct guest_home *h, struct err *e)
 	if (!h->cpu_count || !ascending(h->cpus, h->cpu_count))
 		fields_wrong(&f, "cpus", "has to have at least one CPU, in ascending order");
 	decode_cpu_nodes(&f, h);
+	decode_pins(&f, h);
 	decode_memory(&f, h);
 	decode_distances(&f, h);
 	return f.rc;

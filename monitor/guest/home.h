@@ -35,6 +35,8 @@ struct guest_home {
 	/* Host node of each of cpus[]. The vCPUs of a vNUMA node run on its host node's CPUs. */
 	uint32_t cpu_nodes[HOME_CPUS_MAX];
 	bool has_cpu_nodes;
+	/* A host CPU for each vCPU, none twice; 0 of them: as said above. */
+	uint32_t pins[SPEC_CPUS_MAX], pin_count;
 	struct home_range memory[SPEC_NODES_MAX];
 	uint32_t memory_count; /* 0: all RAM is bound to the set of nodes[] */
 	/* [node_count * node_count] as in the host's SLIT, row = from; for the guest's SLIT. */
@@ -43,15 +45,15 @@ struct guest_home {
 };
 
 /*
- * {"cell","nodes":[],"cpus":[],"cpu_nodes"?:[],"memory"?:[{"node","bytes"}],
- * "distances"?:[]}. A new reference, NULL when out of memory.
+ * {"cell","nodes":[],"cpus":[],"cpu_nodes"?:[],"pins"?:[],
+ * "memory"?:[{"node","bytes"}],"distances"?:[]}. A new reference, NULL when out of memory.
  */
 json_t *guest_home_encode(const struct guest_home *h);
 
 /*
  * The reverse, for any JSON value (borrowed). 0, or a negative errno
  * (EXIT_INVALID) with *h untouched: a field of wrong type or size, a node of
- * cpu_nodes or memory that is not in nodes.
+ * cpu_nodes or memory that is not in nodes, a CPU that is twice in pins.
  */
 int guest_home_decode(const json_t *value, struct guest_home *h, struct err *e);
 

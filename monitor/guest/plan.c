@@ -128,6 +128,12 @@ int guest_plan_init(struct guest_plan *p, const struct guest_spec *spec,
 		p->apic_ids[i] = cpuid_apic_id(&p->topology, i);
 		p->vnode_of[i] = cpuid_package(&p->topology, i);
 	}
+	if (home->pin_count && home->pin_count != spec->cpus)
+		return err_set(
+			e, EXIT_INVALID, "home: %u CPUs for %u vCPUs", home->pin_count, spec->cpus);
+	p->pinned = home->pin_count > 0;
+	for (uint32_t i = 0; i < home->pin_count; i++)
+		cpu_set_add(&p->pins[i], home->pins[i]);
 	for (uint32_t i = 0; i < home->cpu_count; i++)
 		cpu_set_add(&p->all_cpus, home->cpus[i]);
 	plan_vnodes(p, spec, home);
@@ -151,5 +157,7 @@ const struct cpu_set *guest_plan_cpus(const struct guest_plan *p, uint32_t cpu)
 {
 	const struct cpu_set *near = &p->vnode_cpus[p->vnode_of[cpu]];
 
+	if (p->pinned)
+		return &p->pins[cpu];
 	return cpu_set_empty(near) ? &p->all_cpus : near;
 }

@@ -24,6 +24,8 @@ struct guest_plan {
 	uint32_t vnode_count; /* 0: flat */
 	uint32_t apic_ids[SPEC_CPUS_MAX];
 	uint32_t vnode_of[SPEC_CPUS_MAX];
+	struct cpu_set pins[SPEC_CPUS_MAX]; /* by vCPU, if `pinned` */
+	bool pinned;
 	struct cpu_set all_cpus;	      /* of the home */
 	struct cpu_set vnode_cpus[VNUMA_MAX]; /* host CPUs near a vNUMA node's memory */
 	uint32_t host_node[VNUMA_MAX];	      /* that has most of its memory */

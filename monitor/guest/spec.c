@@ -162,6 +162,8 @@ json_t *guest_spec_encode(const struct guest_spec *s)
 		json_object_set_new(value, "cells_max", json_integer(s->cells_max));
 	if (s->wait_console)
 		json_object_set_new(value, "wait_console", json_true());
+	if (s->gang)
+		json_object_set_new(value, "gang", json_true());
 	return value;
 }
 
@@ -183,7 +185,8 @@ static void decode_disks(struct fields *f, struct guest_spec *s)
 static int decode(const json_t *value, struct guest_spec *s, struct err *e)
 {
 	static const char *const known[] = { "name", "kernel", "initrd", "disks", "cmdline", "cpus",
-		"memory_bytes", "vnuma", "cell", "nodes", "cells_max", "wait_console", NULL };
+		"memory_bytes", "vnuma", "cell", "nodes", "cells_max", "wait_console", "gang",
+		NULL };
 	struct fields f;
 
 	guest_spec_init(s);
@@ -199,6 +202,7 @@ static int decode(const json_t *value, struct guest_spec *s, struct err *e)
 	fields_list(&f, "nodes", UINT16_MAX, s->nodes, SPEC_NODES_MAX, &s->node_count, false);
 	fields_u32(&f, "cells_max", 0, UINT32_MAX, &s->cells_max, false);
 	fields_bool(&f, "wait_console", &s->wait_console);
+	fields_bool(&f, "gang", &s->gang);
 	decode_disks(&f, s);
 	return f.rc ? f.rc : guest_spec_check(s, e);
 }

@@ -60,6 +60,7 @@ struct guest_spec {
 	 * most: for `run --attach`, which must not miss the guest's first words.
 	 */
 	bool wait_console;
+	bool gang; /* never two of its vCPUs on one host CPU */
 };
 
 /* All zero but for what has to be something: one CPU, any cell, but no more than one. */
@@ -80,8 +81,8 @@ int guest_spec_check(const struct guest_spec *s, struct err *e);
 
 /*
  * {"name","kernel","initrd"?,"disks":[{"path","read_only"}],"cmdline","cpus",
- * "memory_bytes","vnuma","cell"?,"nodes":[],"cells_max"?,"wait_console"?}. A new reference, NULL
- * when out of memory.
+ * "memory_bytes","vnuma","cell"?,"nodes":[],"cells_max"?,"wait_console"?,"gang"?}. A new reference,
+ * NULL when out of memory.
  */
 json_t *guest_spec_encode(const struct guest_spec *s);
 

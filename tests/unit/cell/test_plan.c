@@ -30,6 +30,7 @@ static struct plan *example(void)
 	cpu_set_add(&p->machine.nodes[0].cpus, 3);
 	cpu_set_add(&p->machine.nodes[1].cpus, 0);
 	p->suspect_ms = 1234;
+	p->balance_ms = 35;
 	cr_assert_eq(cells_parse(&p->machine, "4/1,7", &p->cells, &at), CELLS_OK);
 	return p;
 }
@@ -63,6 +64,9 @@ Test(plan, a_damaged_one_is_refused)
 	} table[] = {
 		{ "suspect_ms", "0" },
 		{ "suspect_ms", "\"1000\"" },
+		{ "balance_ms", "4" },
+		{ "balance_ms", "60001" },
+		{ "balance_ms", "true" },
 		{ "nodes", "[]" },
 		{ "nodes", "7" },
 		{ "cells", "[]" },

@@ -63,6 +63,21 @@ Test(request, fields_arrive)
 		0);
 	cr_assert_eq(r.after, 8);
 	request_fini(&r);
+	cr_assert_eq(parse(&r, REQUEST_FROM_CLIENT,
+			     "{\"op\":\"move-vcpu\",\"name\":\"a\",\"vcpu\":3,\"cpu\":9}", &e),
+		0);
+	cr_assert(r.vcpu == 3 && r.cpu == 9 && !r.release);
+	request_fini(&r);
+	cr_assert_eq(parse(&r, REQUEST_FROM_PEER,
+			     "{\"op\":\"cell-move-vcpu\",\"name\":\"a\",\"vcpu\":3,"
+			     "\"release\":true}",
+			     &e),
+		0);
+	cr_assert(r.release);
+	request_fini(&r);
+	cr_assert_eq(parse(&r, REQUEST_FROM_CLIENT, "{\"op\":\"vcpus\"}", &e), 0);
+	cr_assert_str_eq(r.name, "");
+	request_fini(&r);
 }
 
 Test(request, bad_ones_are_refused_and_say_why)
@@ -100,6 +115,15 @@ Test(request, bad_ones_are_refused_and_say_why)
 		{ "{\"op\":\"stop\",\"name\":\"a\",\"timeout_ms\":0}", "timeout_ms" },
 		{ "{\"op\":\"stop\",\"name\":\"a\",\"timeout_ms\":86400001}", "timeout_ms" },
 		{ "{\"op\":\"inject\",\"node\":1}", "kind" },
+		{ "{\"op\":\"move-vcpu\",\"name\":\"a\",\"vcpu\":3}", "either" },
+		{ "{\"op\":\"move-vcpu\",\"name\":\"a\",\"vcpu\":3,\"release\":false}", "either" },
+		{ "{\"op\":\"move-vcpu\",\"name\":\"a\",\"vcpu\":3,\"cpu\":0,\"release\":true}",
+			"either" },
+		{ "{\"op\":\"move-vcpu\",\"name\":\"a\",\"cpu\":3}", "vcpu" },
+		{ "{\"op\":\"move-vcpu\",\"name\":\"a\",\"vcpu\":-1,\"cpu\":3}", "vcpu" },
+		{ "{\"op\":\"move-vcpu\",\"name\":\"a\",\"vcpu\":1,\"cpu\":\"3\"}", "cpu" },
+		{ "{\"op\":\"move-vcpu\",\"name\":\"a\",\"vcpu\":1,\"release\":1}", "release" },
+		{ "{\"op\":\"vcpus\",\"vcpu\":1}", "vcpu" },
 		{ "{\"op\":\"inject\",\"kind\":\"0123456789012345678901234567890123456789\","
 		  "\"node\":1}",
 			"kind" },

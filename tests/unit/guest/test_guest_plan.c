@@ -137,6 +137,24 @@ Test(plan, two_nodes_of_one_host_node_are_near_but_not_local)
 	cr_assert_eq(p.ranges[1].node, 1);
 }
 
+Test(plan, pinned_vcpus_have_a_cpu_each)
+{
+	struct guest_spec s = spec_of(2, 256, 2);
+	struct guest_home h = home_of_two();
+	struct guest_plan p;
+	struct err e;
+
+	h.pins[0] = 31;
+	h.pins[1] = 44;
+	h.pin_count = 2;
+	cr_assert_eq(guest_plan_init(&p, &s, &h, &e), 0, "%s", e.text);
+	cr_assert_eq(cpu_set_count(guest_plan_cpus(&p, 0)), 1);
+	cr_assert(cpu_set_has(guest_plan_cpus(&p, 0), 31));
+	cr_assert(cpu_set_has(guest_plan_cpus(&p, 1), 44));
+	h.pin_count = 1;
+	cr_assert_lt(guest_plan_init(&p, &s, &h, &e), 0, "a vCPU without a CPU");
+}
+
 Test(plan, the_hole_cuts_the_node_that_spans_it)
 {
 	struct guest_spec s = spec_of(3, 6144, 3);

@@ -72,6 +72,8 @@ static struct guest_home a_home(void)
 		.cpu_count = 3,
 		.cpu_nodes = { 5, 5, 7 },
 		.has_cpu_nodes = true,
+		.pins = { 14, 9 },
+		.pin_count = 2,
 		.memory = { { 7, 96u << 20 }, { 5, 32u << 20 } },
 		.memory_count = 2,
 		.distances = { 10, 21, 23, 10 },
@@ -129,6 +131,10 @@ Test(report, refuses_orders)
 		"{\"op\":\"start\"," SPEC ",\"home\":{\"cell\":3,\"nodes\":[],\"cpus\":[1]}}",
 		"{\"op\":\"start\"," SPEC ",\"home\":{\"cell\":3,\"nodes\":[1],\"cpus\":[]}}",
 		"{\"op\":\"start\"," SPEC ",\"home\":{\"cell\":3,\"nodes\":[1],\"cpus\":[2,1]}}",
+		"{\"op\":\"start\"," SPEC
+		",\"home\":{\"cell\":3,\"nodes\":[1],\"cpus\":[1],\"pins\":[4,5,4]}}",
+		"{\"op\":\"start\"," SPEC
+		",\"home\":{\"cell\":3,\"nodes\":[1],\"cpus\":[1],\"pins\":[2048]}}",
 		"{\"op\":\"start\"," SPEC ",\"home\":{\"cell\":3,\"nodes\":[1,1],\"cpus\":[1]}}",
 		"{\"op\":\"start\"," SPEC ",\"home\":{\"cell\":3,\"nodes\":[1024],\"cpus\":[1]}}",
 		"{\"op\":\"start\"," SPEC ",\"home\":{\"cell\":3,\"nodes\":[1],\"cpus\":[2048]}}",

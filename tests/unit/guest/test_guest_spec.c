@@ -11,7 +11,7 @@ static const char full[] =
 	"\"disks\":[{\"path\":\"/d/a\",\"read_only\":false},{\"path\":\"/d/"
 	"b\",\"read_only\":true}],"
 	"\"cmdline\":\"console=ttyS0 quiet\",\"cpus\":6,\"memory_bytes\":738197504,\"vnuma\":3,"
-	"\"cell\":2,\"nodes\":[1,4],\"cells_max\":5,\"wait_console\":true}";
+	"\"cell\":2,\"nodes\":[1,4],\"cells_max\":5,\"wait_console\":true,\"gang\":true}";
 
 static int decode(const char *text, struct guest_spec *s, struct err *e)
 {
@@ -60,6 +60,7 @@ Test(spec, decodes_every_field)
 	cr_assert_eq(s.nodes[1], 4);
 	cr_assert_eq(s.cells_max, 5);
 	cr_assert(s.wait_console);
+	cr_assert(s.gang);
 }
 
 Test(spec, encodes_what_it_decodes)
@@ -94,6 +95,7 @@ Test(spec, optional_fields_have_defaults)
 	cr_assert_eq(s.cell, SPEC_ANY_CELL);
 	cr_assert_eq(s.cells_max, 1);
 	cr_assert(!s.wait_console);
+	cr_assert(!s.gang);
 }
 
 Test(spec, a_failed_decode_leaves_the_spec_alone)
