@@ -24,6 +24,8 @@ static const struct subcommand subcommands[] = {
 	{ "console", "use the console of a guest", cli_console },
 	{ "stop", "press a guest's power button and wait", cli_stop },
 	{ "kill", "end a guest at once", cli_kill },
+	{ "borrow", "borrow memory of another cell for a guest", cli_borrow },
+	{ "give-back", "move borrowed memory home again", cli_give_back },
 	{ "events", "show what happened, on all cells, in order of time", cli_events },
 	{ "inject", "inject a fault, to see it contained", cli_inject },
 	{ "down", "end guests and cells", cli_down },

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "numa/check.h"
+#include "numa/place_borrow.h"
 #include "numa/place_spread.h"
 
 /* A way to do what was asked. */
@@ -290,6 +291,8 @@ bool place_guest(const struct place_state *s, const struct place_request *q, str
 			enter_cell(s, q, i, &c);
 	}
 	if (c.best.spot.cell == CELL_NONE) {
+		if (place_borrowing(s, q, r))
+			return true;
 		r->reason = refuse(s, q, r);
 		return false;
 	}

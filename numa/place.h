@@ -8,13 +8,17 @@
  *  1. A cell or nodes that the user asked for are taken or refused, never
  *     replaced by others. Several nodes asked for are all used, evenly.
  *  2. Memory is never over-committed; CPUs are, up to PLACE_VCPUS_PER_CPU. A
- *     dead cell gets nothing. A guest lives within one cell.
+ *     dead cell gets nothing. A guest lives within one cell, unless cells_max lets it borrow:
+ *     see rule 5.
  *  3. A place on one node comes before one that is spread over the nodes of a
  *     cell, which is only looked for in cells where no single node fits. A guest
  *     that is to see several virtual nodes first wants a node for each of them,
  *     then whole virtual nodes that share nodes.
  *  4. Then the place with the fewest vCPUs per CPU, then the one with the most
  *     free memory, then the lowest cell and node.
+ *  5. A guest that fits in no cell and may need several goes to the cell with the most
+ *     free memory, the lowest on ties, takes what that has, and borrows the rest
+ *     (loans_pick_lender()): place_borrow.h.
  * Spread means: the cell's node with CPUs and the most free memory first, then
  * its nearest, nodes with CPUs before those without, until it fits; even shares
  * as far as free memory allows, memory-only nodes get only what is left.
@@ -38,6 +42,7 @@ struct place_request {
 	uint32_t cell;	       /* CELL_NONE: any */
 	uint32_t node_count;   /* 0: any; else so many of os_nodes, each once */
 	uint32_t os_nodes[MACHINE_NODES_MAX];
+	uint32_t cells_max; /* how many cells it may need; 0 and 1: no memory is borrowed */
 };
 
 /* What is known of the cells now. */
@@ -47,6 +52,8 @@ struct place_state {
 	bool alive[CELLS_MAX];
 	uint32_t node_vcpus[MACHINE_NODES_MAX]; /* of the guests placed there: place_add_guest() */
 	uint64_t free_bytes[MACHINE_NODES_MAX]; /* what guests may still take: place_room() */
+	/* What a node keeps free when a guest borrows, and when its cell lends. */
+	uint64_t borrow_below_bytes, lend_above_bytes;
 };
 
 enum place_reason {
@@ -57,6 +64,7 @@ enum place_reason {
 	PLACE_OWN_NODES,   /* elsewhere its virtual nodes would have to share nodes */
 	PLACE_LEAST_BUSY,  /* fewest vCPUs per CPU */
 	PLACE_MOST_FREE,   /* as busy as others, but most memory free */
+	PLACE_BORROWED,	   /* no cell has the room: a part is borrowed of others */
 	PLACE_LOWEST,	   /* all alike: the lowest number */
 	/* refusals */
 	PLACE_BAD_REQUEST, /* breaks a bound that place_request states */
@@ -101,6 +109,7 @@ struct place_result {
 	uint64_t asked_bytes, most_free_bytes; /* most free in a live cell that was allowed ... */
 	uint32_t most_free_cell;	       /* ... and which that is, or CELL_NONE */
 	uint64_t machine_free_bytes;	       /* in all live cells */
+	uint64_t borrowed_bytes;	       /* PLACE_BORROWED: of other cells */
 	uint32_t asked_vcpus, most_vcpus;      /* PLACE_TOO_MANY_VCPUS: what would be allowed */
 };
 

@@ -50,6 +50,23 @@ const struct guest *api_find_guest(const struct monitor *m, const char *name)
 	return best;
 }
 
+json_t *api_guest_memory(const struct monitor *m, const struct guest *g)
+{
+	json_t *parts = json_array();
+
+	for (uint32_t i = 0; i < g->node_count; i++) {
+		uint32_t n = machine_node_of(&m->plan->machine, g->nodes[i]);
+		uint32_t owner = n == NODE_NONE ? CELL_NONE : cells_of_node(&m->plan->cells, n);
+		json_t *part = json_pack("{s:I, s:I}", "node", (json_int_t)g->nodes[i], "bytes",
+			(json_int_t)g->node_bytes[i]);
+
+		if (owner != CELL_NONE && owner != g->home)
+			json_object_set_new(part, "lender", json_integer(owner));
+		json_array_append_new(parts, part);
+	}
+	return parts;
+}
+
 json_t *api_guest_row(const struct monitor *m, const struct guest *g, bool second_hand)
 {
 	char console[RUNTIME_PATH_BYTES];
@@ -59,6 +76,7 @@ json_t *api_guest_row(const struct monitor *m, const struct guest *g, bool secon
 	json_object_set_new(row, "console", json_string(console));
 	if (second_hand && !guest_ended(g))
 		json_object_set_new(row, "state", json_string("unmanaged"));
+	json_object_set_new(row, "memory", api_guest_memory(m, g));
 	return row;
 }
 
@@ -70,8 +88,7 @@ static void no_such_guest(struct op *op)
 	op_refuse(op, &e);
 }
 
-/* Can this cell be asked now? */
-static bool askable(const struct monitor *m, uint32_t cell)
+bool api_askable(const struct monitor *m, uint32_t cell)
 {
 	bool cells[CELLS_MAX];
 
@@ -116,6 +133,7 @@ static void show_done(struct monitor *m, void *ctx, const struct gather_reply re
 	}
 	runtime_guest_path(console, m->dir, best_guest.home, best_guest.name, GUEST_CONSOLE_SOCK);
 	json_object_set_new(best, "console", json_string(console));
+	json_object_set_new(best, "memory", api_guest_memory(m, &best_guest));
 	op_reply(op, json_pack("{s:b, s:O}", "ok", 1, "guest", best));
 }
 
@@ -125,7 +143,7 @@ static void api_show(struct op *op)
 	const struct guest *g = api_find_guest(m, op->r.name);
 	bool cells[CELLS_MAX];
 
-	if (g && !askable(m, g->home)) {
+	if (g && !api_askable(m, g->home)) {
 		show_second_hand(op);
 		return;
 	}
@@ -183,7 +201,7 @@ static void api_end(struct op *op)
 		op_refuse(op, &e);
 		return;
 	}
-	if (g && !askable(m, g->home)) {
+	if (g && !api_askable(m, g->home)) {
 		err_set(&e, EXIT_NO_ANSWER,
 			"the monitor of cell %u, where guest '%s' runs, can't be asked now; try "
 			"again",
@@ -244,6 +262,10 @@ void api_line(void *ctx, struct server_conn who, const char *line, size_t bytes)
 		break;
 	case REQUEST_MOVE_VCPU:
 		api_move_vcpu(op);
+		break;
+	case REQUEST_BORROW:
+	case REQUEST_GIVE_BACK:
+		api_loan(op);
 		break;
 	case REQUEST_EVENTS:
 		api_events(op);

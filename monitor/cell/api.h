@@ -28,12 +28,16 @@ void api_down(struct op *op);
 void api_run(struct op *op);
 void api_vcpus(struct op *op);
 void api_move_vcpu(struct op *op);
+void api_loan(struct op *op);
 
 /* Sends {"progress":text}. */
 void op_progress(struct op *op, const char *text);
 /* Sends the reply (stolen) and frees the op. */
 void op_reply(struct op *op, json_t *value);
 void op_refuse(struct op *op, const struct err *e);
+
+/* Can this cell be asked now? */
+bool api_askable(const struct monitor *m, uint32_t cell);
 
 /* cells[] = this one alone. */
 void only_cell(bool cells[CELLS_MAX], uint32_t cell);
@@ -49,5 +53,8 @@ const struct guest *api_find_guest(const struct monitor *m, const char *name);
  * it lives but its cell's monitor can't be asked.
  */
 json_t *api_guest_row(const struct monitor *m, const struct guest *g, bool second_hand);
+
+/* [{"node","bytes","lender"?}]: where its memory is, and of which cell it is borrowed. */
+json_t *api_guest_memory(const struct monitor *m, const struct guest *g);
 
 #endif

@@ -21,6 +21,32 @@ static json_t *cell_cpus(const struct monitor *m, uint32_t cell)
 	return list;
 }
 
+/* What a cell says of its loans; only what makes sense is shown. */
+static void add_loans(const struct monitor *m, json_t *row, const json_t *reply)
+{
+	static const char *const sums[] = { "lent_bytes", "borrowed_bytes" };
+	const json_t *loans = json_object_get(reply, "loans");
+	json_t *list = json_array(), *line;
+	size_t i;
+
+	for (i = 0; i < 2; i++)
+		json_object_set_new(row, sums[i],
+			json_integer(json_integer_value(json_object_get(reply, sums[i]))));
+	json_array_foreach(loans, i, line)
+	{
+		json_int_t id, lender, borrower, node, bytes, guest;
+		const char *state;
+
+		if (!json_unpack(line, "{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "id", &id, "lender",
+			    &lender, "borrower", &borrower, "node", &node, "bytes", &bytes, "guest",
+			    &guest, "state", &state) &&
+			lender >= 0 && lender < m->plan->cells.cell_count && borrower >= 0 &&
+			borrower < m->plan->cells.cell_count)
+			json_array_append(list, line);
+	}
+	json_object_set_new(row, "loans", list);
+}
+
 static json_t *cell_row(const struct monitor *m, uint32_t cell, const json_t *reply)
 {
 	enum cell_state state = monitor_cell_state(m, cell);
@@ -38,6 +64,7 @@ static json_t *cell_row(const struct monitor *m, uint32_t cell, const json_t *re
 	json_object_set_new(row, "free_bytes",
 		json_is_integer(free_bytes) ? json_integer(json_integer_value(free_bytes))
 					    : json_null());
+	add_loans(m, row, reply);
 	return row;
 }
 

@@ -97,12 +97,17 @@ static void survey_guests(struct monitor *m, struct place_state *s)
 
 		for (size_t i = 0; i < book->count; i++) {
 			const struct guest *g = book->guests[i];
-			uint32_t nodes[GUEST_NODES_MAX];
+			uint32_t nodes[GUEST_NODES_MAX], count = 0;
 
-			for (uint32_t n = 0; n < g->node_count; n++)
-				nodes[n] = machine_node_of(&m->plan->machine, g->nodes[n]);
+			/* Where it only borrows memory, it runs no vCPU. */
+			for (uint32_t k = 0; k < g->node_count; k++) {
+				uint32_t n = machine_node_of(&m->plan->machine, g->nodes[k]);
+
+				if (n != NODE_NONE && cells_of_node(&m->plan->cells, n) == cell)
+					nodes[count++] = n;
+			}
 			if (!guest_ended(g))
-				place_add_guest(s, nodes, g->node_count, g->cpus);
+				place_add_guest(s, nodes, count, g->cpus);
 		}
 	}
 }
@@ -293,6 +298,7 @@ static void to_request(struct run_op *run)
 	q->vcpus = s->cpus;
 	q->vnuma = s->vnuma;
 	q->cell = s->cell == SPEC_ANY_CELL ? CELL_NONE : s->cell;
+	q->cells_max = s->cells_max;
 	q->node_count = s->node_count;
 	memcpy(q->os_nodes, s->nodes, s->node_count * sizeof(s->nodes[0]));
 }
@@ -320,6 +326,8 @@ void api_run(struct op *op)
 	run->op = op;
 	run->state.machine = &m->plan->machine;
 	run->state.cells = &m->plan->cells;
+	run->state.borrow_below_bytes = m->plan->borrow_below_bytes;
+	run->state.lend_above_bytes = m->plan->lend_above_bytes;
 	if (guest_spec_decode(op->r.spec, &run->spec, &e) ||
 		check_unmanaged(m, run->spec.name, &e)) {
 		free(run);

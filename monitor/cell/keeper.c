@@ -2,6 +2,7 @@
 #include "monitor/cell/keeper.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,6 +224,7 @@ static int launch(struct keeper *k, struct guest *g, const struct guest_spec *sp
 	l = keeper_link(k, g, pidfd);
 	rc = l ? keeper_link_chan(l, ends[0]) : -ENOMEM;
 	CHECK(rc == 0); /* epoll takes two more descriptors, or this monitor is of no use */
+	l->heard = true;
 	*out = l;
 	return 0;
 }
@@ -389,6 +391,80 @@ void keeper_need(struct keeper *k, const char *name, enum keeper_need why, const
 	memcpy(l->g->needs, needs, n * sizeof(needs[0]));
 	l->g->need_count = n;
 	keeper_changed(k);
+}
+
+void keeper_place(struct keeper *k, const char *name, const uint32_t *nodes, const uint64_t *bytes,
+	uint32_t count)
+{
+	struct guest_link *l = keeper_find_link(k, name);
+	struct guest *g;
+
+	CHECK(count <= GUEST_NODES_MAX);
+	if (!l)
+		return;
+	g = l->g;
+	if (count == g->node_count && !memcmp(nodes, g->nodes, count * sizeof(nodes[0])) &&
+		!memcmp(bytes, g->node_bytes, count * sizeof(bytes[0])))
+		return;
+	memcpy(g->nodes, nodes, count * sizeof(nodes[0]));
+	memcpy(g->node_bytes, bytes, count * sizeof(bytes[0]));
+	g->node_count = count;
+	keeper_changed(k);
+}
+
+void keeper_push_ledger(struct guest_link *l)
+{
+	struct guest_order *o;
+	json_t *message;
+
+	if (!l->ledger_waits || l->chan < 0)
+		return;
+	o = calloc(1, sizeof(*o));
+	CHECK(o != NULL);
+	o->op = ORDER_KEEP;
+	o->ledger = l->ledger; /* borrowed: it is not freed with *o */
+	message = guest_order_encode(o);
+	free(o);
+	CHECK(message != NULL);
+	l->ledger_waits = report_send(l->chan, message, -1) != 0;
+	json_decref(message);
+}
+
+void keeper_keep(struct keeper *k, const char *name, json_t *ledger)
+{
+	struct guest_link *l = keeper_find_link(k, name);
+
+	if (!l) {
+		json_decref(ledger);
+		return;
+	}
+	json_decref(l->ledger);
+	l->ledger = ledger;
+	l->ledger_waits = true;
+	keeper_push_ledger(l);
+}
+
+bool keeper_kept(const struct keeper *k, const char *name)
+{
+	const struct guest_link *l = keeper_find_link(k, name);
+
+	return l && !l->ledger_waits;
+}
+
+int keeper_ram(const struct keeper *k, const char *name)
+{
+	const struct guest_link *l = keeper_find_link(k, name);
+	int fd = l && l->ram_fd >= 0 ? fcntl(l->ram_fd, F_DUPFD_CLOEXEC, 3) : -ENOENT;
+
+	return fd == -1 ? -errno : fd;
+}
+
+bool keeper_awaits(const struct keeper *k)
+{
+	for (const struct guest_link *l = k->links; l; l = l->next)
+		if (!l->heard && l->g->need_count > 1)
+			return true;
+	return false;
 }
 
 void keeper_ask(

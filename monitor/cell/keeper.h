@@ -30,6 +30,12 @@ struct keeper_events {
 	void (*event)(void *ctx, const struct guest *g, const char *name, const char *cause);
 	/* The book differs from what peers were told. */
 	void (*changed)(void *ctx);
+	/*
+	 * The guest's process has introduced itself to this monitor, its record is filled in.
+	 * `ledger` is what it keeps, NULL if there is nothing. May be NULL.
+	 */
+	void (*registered)(void *ctx, const struct guest *g, const struct guest_spec *spec,
+		const struct guest_home *home, const json_t *ledger);
 	void *ctx;
 };
 
@@ -91,6 +97,24 @@ enum keeper_need {
  */
 void keeper_need(struct keeper *k, const char *name, enum keeper_need why, const uint32_t *cells,
 	uint32_t count);
+
+/* Where the memory of a live guest lies now, or may: nodes ascending, at most GUEST_NODES_MAX. */
+void keeper_place(struct keeper *k, const char *name, const uint32_t *nodes, const uint64_t *bytes,
+	uint32_t count);
+
+/*
+ * Has the guest process keep a ledger (stolen) for later lives of this monitor, in
+ * place of the one before; sent again until it has been taken. keeper_kept():
+ * a later life will see it.
+ */
+void keeper_keep(struct keeper *k, const char *name, json_t *ledger);
+bool keeper_kept(const struct keeper *k, const char *name);
+
+/* The RAM of a live guest: a descriptor of the caller's own, or -ENOENT or another -errno. */
+int keeper_ram(const struct keeper *k, const char *name);
+
+/* Is there a live guest that needs other cells and has not registered with this life yet? */
+bool keeper_awaits(const struct keeper *k);
 
 /*
  * Asks the guest process for its details; done with them in `details` (borrowed),

@@ -80,11 +80,18 @@ static void adopt(struct keeper *k, int sock, const struct guest_report *r, int 
 			close(ram);
 		return;
 	}
-	keeper_fill(l->g, &r->spec, &r->home);
+	if (!l->heard)
+		keeper_fill(l->g, &r->spec, &r->home);
 	keeper_event(k, l->g, "guest-adopted", "its process registered with the new monitor");
 	/* Reboots that no monitor saw are no news now. */
 	l->g->reboots = r->reboots < INT32_MAX ? (uint32_t)r->reboots : INT32_MAX;
 	keeper_link_report(l, r, ram);
+	if (!l->heard && k->cfg.events.registered)
+		k->cfg.events.registered(k->cfg.events.ctx, l->g, &r->spec, &r->home, r->ledger);
+	l->heard = true;
+	/* What it keeps may be older than what this life has sent. */
+	l->ledger_waits = l->ledger != NULL;
+	keeper_push_ledger(l);
 	keeper_changed(k);
 }
 

@@ -42,6 +42,9 @@ struct guest_link {
 	char told_cause[GUEST_CAUSE_BYTES];
 	struct err start_error;
 	struct waiter *waiters; /* owned */
+	json_t *ledger;		/* owned; NULL: none */
+	bool ledger_waits;	/* the process has not taken it yet */
+	bool heard;		/* started by this life, or registered with it */
 	/* What it needs besides its home, by reason: cells below SPEC_CELLS_MAX. */
 	bool needs[KEEPER_NEED_COUNT][SPEC_CELLS_MAX];
 	struct guest_link *next;
@@ -81,6 +84,9 @@ void keeper_link_report(struct guest_link *l, const struct guest_report *r, int 
 
 /* Lets go of a guest: its process goes on. */
 void keeper_link_free(struct guest_link *l);
+
+/* Sends the ledger if that is still to be done and can be. */
+void keeper_push_ledger(struct guest_link *l);
 
 void keeper_changed(struct keeper *k);
 void keeper_event(struct keeper *k, const struct guest *g, const char *name, const char *cause);

@@ -19,6 +19,8 @@
 
 /* Messages taken at one go, so that a guest process that floods us only wastes its own turn. */
 #define REPORTS_AT_ONCE 16
+/* A guest process that does not read gets its ledger again after this time. */
+#define LEDGER_AGAIN_NS (50ull * 1000000u)
 
 void keeper_link_free(struct guest_link *l)
 {
@@ -31,6 +33,7 @@ void keeper_link_free(struct guest_link *l)
 	if (l->ram_fd >= 0)
 		close(l->ram_fd);
 	close(l->pidfd);
+	json_decref(l->ledger);
 	while (l->waiters) {
 		struct waiter *w = l->waiters;
 
@@ -353,8 +356,10 @@ static void link_tick(struct guest_link *l, uint64_t now_ns)
 
 void keeper_tick(struct keeper *k, uint64_t now_ns)
 {
-	for (struct guest_link *l = k->links; l; l = l->next)
+	for (struct guest_link *l = k->links; l; l = l->next) {
+		keeper_push_ledger(l);
 		link_tick(l, now_ns);
+	}
 	keeper_newcomers_tick(k, now_ns);
 }
 
@@ -362,9 +367,12 @@ uint64_t keeper_next_ns(const struct keeper *k)
 {
 	uint64_t next = keeper_newcomers_next_ns(k);
 
-	for (const struct guest_link *l = k->links; l; l = l->next)
+	for (const struct guest_link *l = k->links; l; l = l->next) {
+		if (l->ledger_waits && l->chan >= 0 && keeper_clock_ns() + LEDGER_AGAIN_NS < next)
+			next = keeper_clock_ns() + LEDGER_AGAIN_NS;
 		for (const struct waiter *w = l->waiters; w; w = w->next)
 			if (w->deadline_ns < next)
 				next = w->deadline_ns;
+	}
 	return next;
 }

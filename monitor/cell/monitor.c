@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "monitor/cell/balancing.h"
+#include "monitor/cell/lending.h"
 #include "monitor/cell/recovery.h"
 #include "monitor/cell/state.h"
 #include "numa/check.h"
@@ -117,6 +118,12 @@ static void guest_event(void *ctx, const struct guest *g, const char *name, cons
 	monitor_event(m, m->self, g->name, name, cause);
 }
 
+static void guest_registered(void *ctx, const struct guest *g, const struct guest_spec *spec,
+	const struct guest_home *home, const json_t *ledger)
+{
+	lending_registered(ctx, g, spec, home, ledger);
+}
+
 static void settle(struct monitor *m)
 {
 	m->settled_ns = 0;
@@ -162,6 +169,8 @@ static void message(
 
 	if (op < WIRE_OP_CELL)
 		recovery_message(m, cell, incarnation, op, body, bytes);
+	else if (op == CELL_OP_LOAN)
+		lending_message(m, cell, incarnation, body, bytes);
 	else if (op == CELL_OP_REMEMBER)
 		take_memories(m, body, bytes);
 	else if (op == CELL_OP_LOAD)
@@ -363,7 +372,10 @@ static int open_keeper(struct monitor *m, struct err *e)
 		.exe_fd = m->exe_fd,
 		.cgroups = cgroup_offered(e) == 0,
 		.plan = m->plan,
-		.events = { .event = guest_event, .changed = guests_changed, .ctx = m },
+		.events = { .event = guest_event,
+			.changed = guests_changed,
+			.registered = guest_registered,
+			.ctx = m },
 	};
 
 	return keeper_open(&m->keeper, &cfg, e);
@@ -400,7 +412,8 @@ static int monitor_open(struct monitor *m, const struct options *o, struct err *
 	event_log_init(
 		m->events, m->self, runtime_cell_path(path, m->dir, m->self, "events.jsonl"));
 	if ((rc = open_signals(m, e)) || (rc = open_keeper(m, e)) || (rc = balancing_open(m, e)) ||
-		(rc = recovery_open(m, o->born, e)) || (rc = open_fabric(m, e)))
+		(rc = recovery_open(m, o->born, e)) || (rc = lending_open(m, o->born, e)) ||
+		(rc = open_fabric(m, e)))
 		return rc;
 	monitor_event(m, m->self, NULL, m->incarnation == o->born ? "cell-up" : "monitor-restarted",
 		o->because ? o->because : "started");
@@ -417,6 +430,7 @@ static void monitor_close(struct monitor *m)
 	if (m->fabric)
 		fabric_close(m->fabric);
 	balancing_close(m);
+	lending_close(m);
 	keeper_close(m->keeper);
 	for (uint32_t cell = 0; cell < CELLS_MAX; cell++)
 		replica_fini(&m->replicas[cell]);
@@ -434,6 +448,8 @@ static uint64_t next_due(const struct monitor *m, uint64_t now_ns)
 
 	if (gather_pending(m))
 		return now_ns;
+	due = other < due ? other : due;
+	other = lending_due(m, now_ns);
 	due = other < due ? other : due;
 	due = m->exit_ns < due ? m->exit_ns : due;
 	due = balancing_due(m) < due ? balancing_due(m) : due;
@@ -467,6 +483,7 @@ static void run(struct monitor *m)
 		recovery_turn(m, now_ns);
 		keeper_tick(m->keeper, now_ns);
 		balancing_turn(m, now_ns);
+		lending_turn(m, now_ns);
 		tell_peers(m);
 		gather_turn(m);
 		server_process(m->server);

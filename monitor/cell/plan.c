@@ -54,8 +54,10 @@ json_t *plan_encode(const struct plan *p)
 	for (uint32_t c = 0; c < p->cells.cell_count; c++)
 		json_array_append_new(cells, json_pack("{s:I, s:o}", "cell", (json_int_t)c, "nodes",
 						     plan_cell_nodes(p, c)));
-	return json_pack("{s:I, s:I, s:o, s:o}", "suspect_ms", (json_int_t)p->suspect_ms,
-		"balance_ms", (json_int_t)p->balance_ms, "nodes", nodes, "cells", cells);
+	return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "suspect_ms", (json_int_t)p->suspect_ms,
+		"balance_ms", (json_int_t)p->balance_ms, "borrow_below_bytes",
+		(json_int_t)p->borrow_below_bytes, "lend_above_bytes",
+		(json_int_t)p->lend_above_bytes, "nodes", nodes, "cells", cells);
 }
 
 static bool number(const json_t *value, uint64_t max, uint64_t *out)
@@ -115,6 +117,15 @@ static bool decode_cell(const json_t *value, struct plan *p, uint32_t c)
 	return true;
 }
 
+static bool decode_thresholds(const json_t *value, struct plan *p)
+{
+	return number(json_object_get(value, "borrow_below_bytes"), PLAN_THRESHOLD_MAX,
+		       &p->borrow_below_bytes) &&
+	       number(json_object_get(value, "lend_above_bytes"), PLAN_THRESHOLD_MAX,
+		       &p->lend_above_bytes) &&
+	       p->borrow_below_bytes <= p->lend_above_bytes;
+}
+
 static bool decode(const json_t *value, struct plan *p)
 {
 	const json_t *nodes = json_object_get(value, "nodes");
@@ -126,7 +137,7 @@ static bool decode(const json_t *value, struct plan *p)
 		!number(json_object_get(value, "suspect_ms"), PLAN_SUSPECT_MS_MAX, &suspect_ms) ||
 		suspect_ms < PLAN_SUSPECT_MS_MIN ||
 		!number(json_object_get(value, "balance_ms"), PLAN_BALANCE_MS_MAX, &balance_ms) ||
-		(balance_ms && balance_ms < PLAN_BALANCE_MS_MIN))
+		(balance_ms && balance_ms < PLAN_BALANCE_MS_MIN) || !decode_thresholds(value, p))
 		return false;
 	p->suspect_ms = (uint32_t)suspect_ms;
 	p->balance_ms = (uint32_t)balance_ms;

@@ -22,12 +22,19 @@
 #define PLAN_BALANCE_MS_MIN 5u
 #define PLAN_BALANCE_MS_MAX 60000u
 
+/* As in Cellular Disco (SOSP 1999). */
+#define PLAN_BORROW_BELOW_DEFAULT (16ull << 20)
+#define PLAN_LEND_ABOVE_DEFAULT (32ull << 20)
+#define PLAN_THRESHOLD_MAX (1ull << 40)
+
 struct plan {
 	struct machine machine;
 	struct cells cells;
 	uint64_t start_bytes[MACHINE_NODES_MAX]; /* by node: available before any guest */
 	uint32_t suspect_ms;			 /* silence of a monitor before it is examined */
 	uint32_t balance_ms;			 /* how often vCPUs are balanced; 0: never */
+	/* Free memory of a node: below the one its cell borrows, it lends only above the other. */
+	uint64_t borrow_below_bytes, lend_above_bytes;
 };
 
 /* A new reference, and the reverse, which trusts nothing. 0 or -errno with *e. */

@@ -13,6 +13,7 @@
 #include "faultcontain/member.h"
 #include "monitor/cell/balancing.h"
 #include "monitor/cell/launch.h"
+#include "monitor/cell/lending.h"
 #include "monitor/cell/lives.h"
 #include "monitor/cell/state.h"
 #include "numa/check.h"
@@ -588,6 +589,7 @@ static void perform(struct monitor *m, const struct member_action *a)
 		for (uint16_t cell = cellset_next(&a->cells, 0); cell != CELLSET_NONE;
 			cell = cellset_next(&a->cells, cell + 1u))
 			balancing_dead(m, cell);
+		lending_drop(m, &a->cells);
 		break;
 	case MEMBER_END_GUESTS:
 		do_end_guests(m, a);
@@ -597,6 +599,7 @@ static void perform(struct monitor *m, const struct member_action *a)
 		break;
 	case MEMBER_RESUMED:
 		fprintf(stderr, "view %llu: all cells go on\n", (unsigned long long)a->epoch);
+		lending_resumed(m);
 		break;
 	case MEMBER_EVENT:
 		do_event(m, a);
@@ -648,6 +651,21 @@ uint32_t recovery_live_count(const struct monitor *m)
 		return 0;
 	member_live(m->recovery->ms, &live);
 	return cellset_count(&live);
+}
+
+bool recovery_suspended(const struct monitor *m)
+{
+	return member_epoch(m->recovery->ms) == 0 || member_suspended(m->recovery->ms);
+}
+
+bool recovery_life(const struct monitor *m, uint32_t cell, uint32_t *incarnation, uint32_t *born)
+{
+	struct cellset live;
+
+	member_live(m->recovery->ms, &live);
+	*incarnation = member_incarnation(m->recovery->ms, (uint16_t)cell);
+	*born = member_born(m->recovery->ms, (uint16_t)cell);
+	return cellset_has(&live, (uint16_t)cell);
 }
 
 enum cell_state monitor_cell_state(const struct monitor *m, uint32_t cell)

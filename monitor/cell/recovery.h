@@ -38,4 +38,10 @@ uint64_t recovery_due(const struct monitor *m);
 /* Number of cells in the agreed view; 0 while none is agreed or a recovery is going on. */
 uint32_t recovery_live_count(const struct monitor *m);
 
+/* Is a recovery going on, or nothing agreed yet? Then nothing new begins that needs other cells. */
+bool recovery_suspended(const struct monitor *m);
+
+/* The life of a cell and its birth. False: the agreed view has it dead. */
+bool recovery_life(const struct monitor *m, uint32_t cell, uint32_t *incarnation, uint32_t *born);
+
 #endif

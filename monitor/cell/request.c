@@ -19,6 +19,8 @@ enum field {
 	F_VCPU = 1u << 11,
 	F_CPU = 1u << 12,
 	F_RELEASE = 1u << 13,
+	F_CELL = 1u << 14,
+	F_BYTES = 1u << 15,
 };
 
 static const struct {
@@ -35,10 +37,13 @@ static const struct {
 	[REQUEST_VCPUS] = { "vcpus", REQUEST_FROM_CLIENT, 0, F_NAME },
 	[REQUEST_MOVE_VCPU] = { "move-vcpu", REQUEST_FROM_CLIENT, F_NAME | F_VCPU,
 		F_CPU | F_RELEASE },
+	[REQUEST_BORROW] = { "borrow", REQUEST_FROM_CLIENT, F_NAME | F_BYTES, F_CELL },
+	[REQUEST_GIVE_BACK] = { "give-back", REQUEST_FROM_CLIENT, F_NAME, F_CELL },
 	[REQUEST_EVENTS] = { "events", REQUEST_FROM_CLIENT, 0, F_SINCE },
 	[REQUEST_INJECT] = { "inject", REQUEST_FROM_CLIENT, F_KIND | F_NODE, 0 },
 	[REQUEST_DOWN] = { "down", REQUEST_FROM_CLIENT, 0, F_FORCE },
 	[REQUEST_CELL_ROWS] = { "cell-rows", REQUEST_FROM_PEER, 0, 0 },
+	[REQUEST_CELL_ROOM] = { "cell-room", REQUEST_FROM_PEER, 0, 0 },
 	[REQUEST_CELL_SHOW] = { "cell-show", REQUEST_FROM_PEER, F_NAME, 0 },
 	[REQUEST_CELL_RESERVE] = { "cell-reserve", REQUEST_FROM_PEER, F_NAME | F_TOKEN, 0 },
 	[REQUEST_CELL_RELEASE] = { "cell-release", REQUEST_FROM_PEER, F_NAME | F_TOKEN | F_STARTED,
@@ -49,6 +54,8 @@ static const struct {
 	[REQUEST_CELL_VCPUS] = { "cell-vcpus", REQUEST_FROM_PEER, 0, F_NAME },
 	[REQUEST_CELL_MOVE_VCPU] = { "cell-move-vcpu", REQUEST_FROM_PEER, F_NAME | F_VCPU,
 		F_CPU | F_RELEASE },
+	[REQUEST_CELL_BORROW] = { "cell-borrow", REQUEST_FROM_PEER, F_NAME | F_BYTES, F_CELL },
+	[REQUEST_CELL_GIVE_BACK] = { "cell-give-back", REQUEST_FROM_PEER, F_NAME, F_CELL },
 	[REQUEST_CELL_EVENTS] = { "cell-events", REQUEST_FROM_PEER, 0, F_SINCE | F_AFTER },
 	[REQUEST_CELL_DOWN] = { "cell-down", REQUEST_FROM_PEER, 0, 0 },
 };
@@ -149,6 +156,17 @@ static bool take_token(struct request *r, const json_t *v)
 	return integer(v, INT64_MAX, &r->token);
 }
 
+static bool take_cell(struct request *r, const json_t *v)
+{
+	r->has_cell = true;
+	return small(v, &r->cell);
+}
+
+static bool take_bytes(struct request *r, const json_t *v)
+{
+	return integer(v, INT64_MAX, &r->bytes);
+}
+
 static bool take_object(json_t **to, const json_t *v)
 {
 	*to = json_is_object(v) ? json_deep_copy(v) : NULL;
@@ -185,6 +203,8 @@ static const struct {
 	{ "vcpu", "the number of a vCPU", F_VCPU, take_vcpu },
 	{ "cpu", "the number of a CPU", F_CPU, take_cpu },
 	{ "release", "true or false", F_RELEASE, take_release },
+	{ "cell", "the number of a cell", F_CELL, take_cell },
+	{ "bytes", "a number of bytes", F_BYTES, take_bytes },
 };
 #define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))
 

@@ -29,11 +29,14 @@ enum request_op {
 	REQUEST_KILL,
 	REQUEST_VCPUS,
 	REQUEST_MOVE_VCPU,
+	REQUEST_BORROW,
+	REQUEST_GIVE_BACK,
 	REQUEST_EVENTS,
 	REQUEST_INJECT,
 	REQUEST_DOWN,
 	/* from peers; a cell answers for itself */
 	REQUEST_CELL_ROWS,    /* the cell and its guests */
+	REQUEST_CELL_ROOM,    /* what its nodes have free */
 	REQUEST_CELL_SHOW,    /* one guest */
 	REQUEST_CELL_RESERVE, /* keep a name for the asking cell */
 	REQUEST_CELL_RELEASE, /* ... and give it up: the guest started, or did not */
@@ -42,6 +45,8 @@ enum request_op {
 	REQUEST_CELL_KILL,
 	REQUEST_CELL_VCPUS, /* where vCPUs of its guests run, and who visits it */
 	REQUEST_CELL_MOVE_VCPU,
+	REQUEST_CELL_BORROW, /* memory for a guest of its own */
+	REQUEST_CELL_GIVE_BACK,
 	REQUEST_CELL_EVENTS,
 	REQUEST_CELL_DOWN, /* end all guests, and then this monitor */
 	REQUEST_OP_COUNT,
@@ -58,6 +63,9 @@ struct request {
 	char kind[32];		      /* of a fault */
 	uint32_t node;
 	uint32_t vcpu, cpu;
+	bool has_cell;
+	uint32_t cell;
+	uint64_t bytes;
 	bool force, started, has_cpu;
 	bool release; /* of a vCPU: it is the balancers' again */
 	double since;

@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include "monitor/cell/balancing.h"
+#include "monitor/cell/lending.h"
+#include "monitor/cell/room.h"
 #include "monitor/cell/state.h"
 #include "numa/check.h"
-#include "numa/host/bind.h"
-#include "numa/place.h"
 
 #define START_NS (120ull * 1000000000u)
 #define KILL_NS (15ull * 1000000000u)
@@ -37,36 +37,6 @@ static struct pending *pend(struct monitor *m, const struct asker *who, const ch
 	return p;
 }
 
-/* What guests may still take of a node (index) of this cell. */
-static uint64_t room_of(const struct monitor *m, uint32_t n)
-{
-	const uint32_t os_node = m->plan->machine.nodes[n].os_node;
-	struct node_memory memory = { .available_bytes = 0 };
-
-	if (bind_node_memory(os_node, &memory))
-		return 0;
-	return place_room(m->plan->start_bytes[n],
-		guest_book_promised(keeper_book(m->keeper), os_node), memory.available_bytes);
-}
-
-/* The same for each of its nodes. */
-static json_t *free_by_node(const struct monitor *m, uint64_t *sum)
-{
-	const struct cell_plan *c = &m->plan->cells.cells[m->self];
-	json_t *nodes = json_array();
-
-	*sum = 0;
-	for (uint32_t i = 0; i < c->node_count; i++) {
-		const uint32_t os_node = m->plan->machine.nodes[c->nodes[i]].os_node;
-		uint64_t room = room_of(m, c->nodes[i]);
-
-		*sum += room;
-		json_array_append_new(nodes, json_pack("{s:I, s:I}", "node", (json_int_t)os_node,
-						     "bytes", (json_int_t)room));
-	}
-	return nodes;
-}
-
 static json_t *guest_rows(const struct guest_book *book)
 {
 	json_t *rows = json_array();
@@ -79,13 +49,22 @@ static json_t *guest_rows(const struct guest_book *book)
 static void serve_rows(struct monitor *m, const struct asker *who)
 {
 	uint64_t sum;
-	json_t *nodes = free_by_node(m, &sum);
+	json_t *nodes = room_by_node(m, &sum), *reply;
 
-	asker_reply(m, who,
-		json_pack("{s:b, s:I, s:I, s:I, s:o, s:b, s:o}", "ok", 1, "pid",
-			(json_int_t)getpid(), "incarnation", (json_int_t)m->incarnation,
-			"free_bytes", (json_int_t)sum, "free", nodes, "settling",
-			m->settled_ns != 0, "guests", guest_rows(keeper_book(m->keeper))));
+	reply = json_pack("{s:b, s:I, s:I, s:I, s:o, s:b, s:o}", "ok", 1, "pid",
+		(json_int_t)getpid(), "incarnation", (json_int_t)m->incarnation, "free_bytes",
+		(json_int_t)sum, "free", nodes, "settling", m->settled_ns != 0, "guests",
+		guest_rows(keeper_book(m->keeper)));
+	CHECK(reply != NULL);
+	lending_describe(m, reply);
+	asker_reply(m, who, reply);
+}
+
+static void serve_room(struct monitor *m, const struct asker *who)
+{
+	uint64_t sum;
+
+	asker_reply(m, who, json_pack("{s:b, s:o}", "ok", 1, "free", room_by_node(m, &sum)));
 }
 
 static void refuse_unknown(struct monitor *m, const struct asker *who, const char *name)
@@ -169,7 +148,7 @@ static void serve_reserve(struct monitor *m, const struct asker *who, const stru
 		slot->token = r->token;
 		slot->until_ns = monitor_now_ns() + RESERVATION_NS;
 		asker_reply(
-			m, who, json_pack("{s:b, s:o}", "ok", 1, "free", free_by_node(m, &sum)));
+			m, who, json_pack("{s:b, s:o}", "ok", 1, "free", room_by_node(m, &sum)));
 		return;
 	}
 	asker_refuse(m, who, &e);
@@ -199,40 +178,6 @@ static void started(void *ctx, const struct guest *g, const struct err *e)
 	free(p);
 }
 
-/* Every node and CPU has to be this cell's: nobody gives away what is another's. */
-static bool is_ours(const struct monitor *m, const struct guest_home *home)
-{
-	const struct cell_plan *c = &m->plan->cells.cells[m->self];
-	bool good = home->cell == m->self;
-
-	for (uint32_t i = 0; i < home->node_count; i++) {
-		uint32_t n = machine_node_of(&m->plan->machine, home->nodes[i]);
-
-		good = good && n != NODE_NONE && cells_of_node(&m->plan->cells, n) == m->self;
-	}
-	for (uint32_t i = 0; i < home->cpu_count; i++)
-		good = good && home->cpus[i] < CPU_SET_CPUS && cpu_set_has(&c->cpus, home->cpus[i]);
-	return good;
-}
-
-/* Two coordinators may have placed guests here at once: the home has the last word. */
-static int check_room(const struct monitor *m, const struct guest_home *home, struct err *e)
-{
-	for (uint32_t i = 0; i < home->memory_count; i++) {
-		const uint32_t os_node = home->memory[i].node;
-		uint64_t wanted = 0;
-
-		for (uint32_t j = 0; j < home->memory_count; j++)
-			wanted += home->memory[j].node == os_node ? home->memory[j].bytes : 0;
-		if (room_of(m, machine_node_of(&m->plan->machine, os_node)) < wanted)
-			return err_set(e, EXIT_NO_ROOM,
-				"the memory of node %u was taken by another guest meanwhile; try "
-				"again",
-				os_node);
-	}
-	return 0;
-}
-
 static int start(struct monitor *m, const struct asker *who, const struct request *r,
 	struct guest_spec *spec, struct guest_home *home, struct err *e)
 {
@@ -243,18 +188,16 @@ static int start(struct monitor *m, const struct asker *who, const struct reques
 		rc = guest_home_decode(r->home, home, e);
 	if (!rc && m->going_down)
 		rc = err_set(e, EXIT_CONFLICT, "the cells are going down");
-	if (!rc && !is_ours(m, home))
-		rc = err_set(
-			e, EXIT_INVALID, "the guest was placed on what is not cell %u's", m->self);
 	if (!rc)
-		rc = check_room(m, home, e);
-	home->pin_count = 0; /* which CPUs a gang gets is the home's decision */
-	if (!rc && spec->gang)
-		rc = balancing_place_gang(m, spec, home, e);
+		rc = guest_home_covers(home, spec->memory_bytes, e);
+	if (!rc)
+		rc = room_check_home(m, spec, home, e);
+	if (!rc)
+		rc = room_check(m, home, e);
 	if (rc)
 		return rc;
 	p = pend(m, who, spec->name);
-	rc = keeper_start(m->keeper, spec, home, monitor_now_ns() + START_NS, started, p, e);
+	rc = lending_start(m, spec, home, monitor_now_ns() + START_NS, started, p, e);
 	if (rc)
 		free(p);
 	return rc;
@@ -374,6 +317,13 @@ void serve_request(struct monitor *m, const struct asker *who, const json_t *req
 	switch (r.op) {
 	case REQUEST_CELL_ROWS:
 		serve_rows(m, who);
+		break;
+	case REQUEST_CELL_ROOM:
+		serve_room(m, who);
+		break;
+	case REQUEST_CELL_BORROW:
+	case REQUEST_CELL_GIVE_BACK:
+		serve_loan(m, who, &r);
 		break;
 	case REQUEST_CELL_SHOW:
 		serve_show(m, who, &r);

@@ -24,6 +24,7 @@ enum cell_op {
 	CELL_OP_REQUEST = WIRE_OP_CELL, /* call: a request of request.h, answered by a reply */
 	CELL_OP_GUESTS,			/* message: the sender's guests; see replica.h */
 	CELL_OP_REMEMBER, /* message: the receiver's guests, as the sender knows them */
+	CELL_OP_LOAN,	  /* message: between two loan books; see lending.c */
 	CELL_OP_LOAD = WIRE_OP_CELL + 8, /* message: what its CPUs have to run; numa/visits.h */
 	CELL_OP_VISIT,			 /* call: a vCPU is to visit, or leaves */
 	CELL_OP_VISITS,			 /* message: all visits of the sender's vCPUs here */
@@ -42,6 +43,7 @@ struct reservation {
 
 struct recovery;
 struct balancing;
+struct lending;
 
 struct monitor {
 	char dir[RUNTIME_DIR_MAX + 1];
@@ -56,6 +58,7 @@ struct monitor {
 	struct keeper *keeper;
 	struct recovery *recovery;   /* membership, and what it decided */
 	struct balancing *balancing; /* where vCPUs run */
+	struct lending *lending;     /* memory lent to other cells and borrowed of them */
 	struct event_log *events;
 	struct replica replicas[CELLS_MAX]; /* that of `self` is unused */
 	struct replica remembered;	    /* what a peer knows of our former life */
@@ -98,6 +101,11 @@ void monitor_askable(const struct monitor *m, bool cells[CELLS_MAX]);
 
 /* Takes a request of a peer, or of this monitor itself; `who` gets the answer, maybe later. */
 void serve_request(struct monitor *m, const struct asker *who, const json_t *request);
+
+/* --- serve_loans.c --- */
+
+/* REQUEST_CELL_BORROW and _GIVE_BACK. */
+void serve_loan(struct monitor *m, const struct asker *who, const struct request *r);
 
 /* --- api.c: what it answers to clients, for all cells --- */
 

@@ -21,9 +21,11 @@ struct subcommand {
 	int (*run)(int argc, char **argv);
 };
 
+int cli_borrow(int argc, char **argv);
 int cli_console(int argc, char **argv);
 int cli_down(int argc, char **argv);
 int cli_events(int argc, char **argv);
+int cli_give_back(int argc, char **argv);
 int cli_inject(int argc, char **argv);
 int cli_kill(int argc, char **argv);
 int cli_ls(int argc, char **argv);

@@ -51,8 +51,8 @@ static void print_number(char buf[24], const json_t *row, const char *key)
 static void print_cells(const json_t *cells)
 {
 	static const char *const headings[] = { ">CELL", "NODES", "STATE", ">MONITOR", ">LIFE",
-		">MEMORY", ">FREE", ">GUESTS" };
-	struct table *t = table_new(headings, 8);
+		">MEMORY", ">FREE", ">LENT", ">BORROWED", ">GUESTS" };
+	struct table *t = table_new(headings, 10);
 	size_t i;
 	json_t *row;
 
@@ -60,6 +60,7 @@ static void print_cells(const json_t *cells)
 	{
 		char nodes[CLI_LIST_BYTES], memory[CLI_SIZE_BYTES], free_memory[CLI_SIZE_BYTES];
 		char cell[24], pid[24], life[24], guests[24];
+		char lent[CLI_SIZE_BYTES], borrowed[CLI_SIZE_BYTES];
 
 		snprintf(cell, sizeof(cell), "%llu", (unsigned long long)cli_number(row, "cell"));
 		snprintf(guests, sizeof(guests), "%llu",
@@ -72,17 +73,33 @@ static void print_cells(const json_t *cells)
 			json_is_integer(json_object_get(row, "free_bytes"))
 				? cli_size(free_memory, cli_number(row, "free_bytes"))
 				: "?",
-			guests };
+			cli_size(lent, cli_number(row, "lent_bytes")),
+			cli_size(borrowed, cli_number(row, "borrowed_bytes")), guests };
 
 		table_row(t, cells_of_row);
 	}
 	table_print(t);
 }
 
+/* Of other cells. */
+static uint64_t borrowed_bytes(const json_t *guest)
+{
+	uint64_t sum = 0;
+	size_t i;
+	json_t *part;
+
+	json_array_foreach(json_object_get(guest, "memory"), i, part)
+	{
+		if (json_object_get(part, "lender"))
+			sum += cli_number(part, "bytes");
+	}
+	return sum;
+}
+
 static void print_guests(const json_t *guests)
 {
 	static const char *const headings[] = { "GUEST", ">CELL", "STATE", ">CPUS", ">MEMORY",
-		"NODES", ">PROCESS", ">REBOOTS", "CAUSE" };
+		">BORROWED", "NODES", ">PROCESS", ">REBOOTS", "CAUSE" };
 	struct table *t;
 	size_t i;
 	json_t *row;
@@ -91,11 +108,11 @@ static void print_guests(const json_t *guests)
 		puts("no guests; start one with `cellvisor run` (see `cellvisor help run`)");
 		return;
 	}
-	t = table_new(headings, 9);
+	t = table_new(headings, 10);
 	json_array_foreach(guests, i, row)
 	{
 		char nodes[CLI_LIST_BYTES], memory[CLI_SIZE_BYTES];
-		char cell[24], cpus[24], pid[24], reboots[24];
+		char cell[24], cpus[24], pid[24], reboots[24], borrowed[CLI_SIZE_BYTES];
 
 		snprintf(cell, sizeof(cell), "%llu", (unsigned long long)cli_number(row, "cell"));
 		snprintf(reboots, sizeof(reboots), "%llu",
@@ -104,6 +121,7 @@ static void print_guests(const json_t *guests)
 		print_number(pid, row, "pid");
 		const char *cells_of_row[] = { cli_text(row, "name"), cell, cli_text(row, "state"),
 			cpus, cli_size(memory, cli_number(row, "memory_bytes")),
+			cli_size(borrowed, borrowed_bytes(row)),
 			cli_list(nodes, json_object_get(row, "nodes")), pid, reboots,
 			cli_text(row, "cause") };
 

@@ -68,6 +68,25 @@ static void print_value(const char *key, const json_t *value)
 	}
 }
 
+/* Where it is, and whose it is. */
+static void print_memory(const json_t *parts)
+{
+	size_t i;
+	json_t *part;
+
+	json_array_foreach(parts, i, part)
+	{
+		char size[CLI_SIZE_BYTES];
+
+		printf("%-16s %s on node %llu", "", cli_size(size, cli_number(part, "bytes")),
+			(unsigned long long)cli_number(part, "node"));
+		if (json_object_get(part, "lender"))
+			printf(", borrowed of cell %llu",
+				(unsigned long long)cli_number(part, "lender"));
+		putchar('\n');
+	}
+}
+
 static void print_guest(const json_t *guest)
 {
 	static const char *const first[] = { "name", "state", "cause", "cell", "nodes", "needs",
@@ -84,7 +103,10 @@ static void print_guest(const json_t *guest)
 		json_object_del(rest, first[i]);
 	}
 	printf("%-16s %s\n", "memory", cli_size(size, cli_number(rest, "memory_bytes")));
+	print_memory(json_object_get(rest, "memory"));
 	json_object_del(rest, "memory_bytes");
+	json_object_del(rest, "memory");
+	json_object_del(rest, "node_bytes");
 	json_object_foreach(rest, key, value)
 	{
 		print_value(key, value);

@@ -33,7 +33,12 @@
 
 struct up_options {
 	const char *cells;
-	uint64_t suspect_ms, balance_ms;
+	uint64_t suspect_ms, balance_ms, borrow_below_bytes, lend_above_bytes;
+};
+
+enum {
+	KEY_BORROW_BELOW = 0x100,
+	KEY_LEND_ABOVE,
 };
 
 /* What was started so far, so that it can be ended again. */
@@ -61,8 +66,29 @@ static const struct argp_option options[] = {
 		"how often a cell looks where its vCPUs should run; the machine as a whole is "
 		"looked at each fourth time (default: 20; 0: never)",
 		0 },
+	{ "borrow-below", KEY_BORROW_BELOW, "SIZE", 0,
+		"free memory of a node below which its cell borrows for guests that may need "
+		"others "
+		"(default: 16M)",
+		0 },
+	{ "lend-above", KEY_LEND_ABOVE, "SIZE", 0,
+		"free memory of a node above which its cell lends, and takes home what it borrowed "
+		"(default: 32M)",
+		0 },
 	{ 0 },
 };
+
+static void take_threshold(
+	const char *option, const char *arg, uint64_t *bytes, struct argp_state *state)
+{
+	struct err e;
+
+	if (parse_size(option, arg, bytes, &e))
+		argp_error(state, "%s", e.text);
+	if (*bytes > PLAN_THRESHOLD_MAX)
+		argp_error(state, "%s '%s' is more than %llu GiB", option, arg,
+			(unsigned long long)(PLAN_THRESHOLD_MAX >> 30));
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -83,6 +109,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "%s", e.text);
 		if (o->balance_ms && o->balance_ms < PLAN_BALANCE_MS_MIN)
 			argp_error(state, "--balance-ms is 0 or at least %u", PLAN_BALANCE_MS_MIN);
+		return 0;
+	case KEY_BORROW_BELOW:
+		take_threshold("--borrow-below", arg, &o->borrow_below_bytes, state);
+		return 0;
+	case KEY_LEND_ABOVE:
+		take_threshold("--lend-above", arg, &o->lend_above_bytes, state);
+		return 0;
+	case ARGP_KEY_END:
+		if (o->borrow_below_bytes > o->lend_above_bytes)
+			argp_error(state, "--borrow-below may not be above --lend-above");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -130,6 +166,8 @@ static int make_plan(const struct up_options *o, struct plan *p, struct err *e)
 		return rc;
 	p->suspect_ms = (uint32_t)o->suspect_ms;
 	p->balance_ms = (uint32_t)o->balance_ms;
+	p->borrow_below_bytes = o->borrow_below_bytes;
+	p->lend_above_bytes = o->lend_above_bytes;
 	if (o->cells) {
 		enum cells_fault fault = cells_parse(&p->machine, o->cells, &p->cells, &at);
 
@@ -377,7 +415,9 @@ static int start_all(const struct up_options *o, struct up *up, struct err *e)
 int cli_up(int argc, char **argv)
 {
 	struct up_options o = { .suspect_ms = PLAN_SUSPECT_MS_DEFAULT,
-		.balance_ms = PLAN_BALANCE_MS_DEFAULT };
+		.balance_ms = PLAN_BALANCE_MS_DEFAULT,
+		.borrow_below_bytes = PLAN_BORROW_BELOW_DEFAULT,
+		.lend_above_bytes = PLAN_LEND_ABOVE_DEFAULT };
 	struct up *up = calloc(1, sizeof(*up));
 	struct err e;
 	int rc, status = EXIT_OK;

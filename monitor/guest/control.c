@@ -96,10 +96,18 @@ static void obey(struct control *c, const json_t *value)
 	if (!order)
 		return;
 	/* A guest is started once; what makes no sense is not worth more than a line. */
-	if (guest_order_decode(value, order, &e))
+	if (guest_order_decode(value, order, &e)) {
 		fprintf(stderr, "guest: the monitor sent nonsense: %s\n", e.text);
-	else if (order->op != ORDER_START)
+		free(order);
+		return;
+	}
+	if (order->op == ORDER_KEEP) {
+		json_decref(c->ledger);
+		c->ledger = json_incref(order->ledger);
+	} else if (order->op != ORDER_START) {
 		c->env.order(c->env.ctx, order->op);
+	}
+	guest_order_fini(order);
 	free(order);
 }
 
@@ -160,6 +168,7 @@ static void register_again(struct control *c)
 		return;
 	c->env.describe(c->env.ctx, r);
 	r->op = REPORT_REGISTER;
+	r->ledger = c->ledger; /* borrowed: it is not freed with *r */
 	if (send_report(c, r, c->env.ram_fd)) {
 		lose(c);
 	} else {
@@ -229,6 +238,7 @@ void control_fini(struct control *c)
 	if (c->timer_fd >= 0)
 		close(c->timer_fd);
 	free(c->state);
+	json_decref(c->ledger);
 }
 
 void control_last_words(struct control *c, int ms)

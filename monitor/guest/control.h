@@ -32,6 +32,7 @@ struct control {
 	/* The monitor has not taken it yet; later states replace it. */
 	bool state_waits;
 	struct guest_report *state; /* owned */
+	json_t *ledger;		    /* owned; of the last ORDER_KEEP, for the next monitor */
 };
 
 /*

@@ -89,7 +89,7 @@ static int enter_folder(struct run *r, const struct words *w, struct err *e)
 static int receive_start(struct run *r, const struct words *w, int sock, struct err *e)
 {
 	struct pollfd ready = { .fd = sock, .events = POLLIN };
-	struct guest_order *order = malloc(sizeof(*order));
+	struct guest_order *order = calloc(1, sizeof(*order));
 	json_t *value = NULL;
 	int fd = -1, rc;
 
@@ -115,6 +115,7 @@ static int receive_start(struct run *r, const struct words *w, int sock, struct 
 	}
 out:
 	json_decref(value);
+	guest_order_fini(order);
 	free(order);
 	return rc;
 }

@@ -12,6 +12,7 @@ static const char *const order_names[ORDER_OP_COUNT] = {
 	[ORDER_STOP] = "stop",
 	[ORDER_KILL] = "kill",
 	[ORDER_SHOW] = "show",
+	[ORDER_KEEP] = "keep",
 };
 
 static const char *const report_names[REPORT_OP_COUNT] = {
@@ -53,7 +54,23 @@ json_t *guest_order_encode(const struct guest_order *o)
 	if (o->op == ORDER_START)
 		return json_pack("{s:s,s:o,s:o}", "op", order_names[o->op], "spec",
 			guest_spec_encode(&o->spec), "home", guest_home_encode(&o->home));
+	if (o->op == ORDER_KEEP)
+		return json_pack("{s:s,s:O}", "op", order_names[o->op], "ledger", o->ledger);
 	return json_pack("{s:s}", "op", order_names[o->op]);
+}
+
+/* A new reference, NULL with f->rc if it is no object, or too much to keep. */
+static json_t *decode_ledger(struct fields *f)
+{
+	json_t *value = (json_t *)fields_value(f, "ledger");
+
+	if (f->rc)
+		return NULL;
+	if (!json_is_object(value))
+		fields_wrong(f, "ledger", "has to be an object");
+	else if (json_dumpb(value, NULL, 0, JSON_COMPACT) > REPORT_LEDGER_BYTES_MAX)
+		fields_wrong(f, "ledger", "is too long");
+	return f->rc ? NULL : json_incref(value);
 }
 
 static void decode_spec_and_home(struct fields *f, struct guest_spec *spec, struct guest_home *home)
@@ -71,7 +88,7 @@ static void decode_spec_and_home(struct fields *f, struct guest_spec *spec, stru
 
 int guest_order_decode(const json_t *value, struct guest_order *o, struct err *e)
 {
-	static const char *const known[] = { "op", "spec", "home", NULL };
+	static const char *const known[] = { "op", "spec", "home", "ledger", NULL };
 	struct fields f;
 
 	memset(o, 0, sizeof(*o));
@@ -79,7 +96,15 @@ int guest_order_decode(const json_t *value, struct guest_order *o, struct err *e
 	o->op = one_of(&f, "op", order_names, ORDER_OP_COUNT);
 	if (!f.rc && o->op == ORDER_START)
 		decode_spec_and_home(&f, &o->spec, &o->home);
+	if (!f.rc && o->op == ORDER_KEEP)
+		o->ledger = decode_ledger(&f);
 	return f.rc;
+}
+
+void guest_order_fini(struct guest_order *o)
+{
+	json_decref(o->ledger);
+	o->ledger = NULL;
 }
 
 /* A text that was cut may end in half a character, which JSON can't carry. */
@@ -121,6 +146,8 @@ json_t *guest_report_encode(const struct guest_report *r)
 			(json_int_t)r->start_time, "state", state_names[r->state], "cause",
 			words(r->cause), "reboots", (json_int_t)r->reboots, "spec",
 			guest_spec_encode(&r->spec), "home", guest_home_encode(&r->home));
+		if (value && r->ledger)
+			json_object_set(value, "ledger", r->ledger);
 		break;
 	case REPORT_SHOWN:
 		value = json_pack("{s:s,s:O}", "op", op, "guest", r->shown);
@@ -176,6 +203,8 @@ static void decode_register(struct fields *f, struct guest_report *r)
 	decode_spec_and_home(f, &r->spec, &r->home);
 	if (!f->rc && strcmp(name, r->spec.name) != 0)
 		fields_wrong(f, "name", "is not the name in 'spec'");
+	if (fields_has(f, "ledger"))
+		r->ledger = decode_ledger(f);
 }
 
 static void decode_op(struct fields *f, struct guest_report *r)
@@ -211,7 +240,7 @@ static void decode_op(struct fields *f, struct guest_report *r)
 int guest_report_decode(const json_t *value, struct guest_report *r, struct err *e)
 {
 	static const char *const known[] = { "op", "pid", "start_time", "code", "text", "state",
-		"cause", "reboots", "name", "spec", "home", "guest", NULL };
+		"cause", "reboots", "name", "spec", "home", "guest", "ledger", NULL };
 	struct fields f;
 
 	memset(r, 0, sizeof(*r));
@@ -225,5 +254,6 @@ int guest_report_decode(const json_t *value, struct guest_report *r, struct err 
 void guest_report_fini(struct guest_report *r)
 {
 	json_decref(r->shown);
-	r->shown = NULL;
+	json_decref(r->ledger);
+	r->shown = r->ledger = NULL;
 }

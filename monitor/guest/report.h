@@ -15,6 +15,10 @@
  * When the socket closes, the guest goes on and tries the monitor's guests.sock
  * every REPORT_RETRY_MS, by the name that process.h tells; its first message
  * there is register, with the memfd. After that both sockets are alike.
+ *
+ * The ledger is the monitor's own note about the guest (which loans it uses); the
+ * guest process keeps the last one, doesn't look into it, and shows it to the
+ * next monitor.
  */
 
 #include "monitor/err.h"
@@ -28,6 +32,8 @@
 
 #define REPORT_BYTES_MAX 65536u
 #define REPORT_RETRY_MS 200u
+/* A ledger as compact JSON. */
+#define REPORT_LEDGER_BYTES_MAX 16384u
 #define REPORT_CAUSE_BYTES 200u
 /* The control socket of a new guest process. */
 #define REPORT_START_FD 3
@@ -39,21 +45,31 @@ enum guest_order_op {
 	ORDER_STOP,  /* press the power button; the guest may take its time, or ignore it */
 	ORDER_KILL,  /* end at once: state stopped, cause "killed", exit status 0 */
 	ORDER_SHOW,  /* answered by REPORT_SHOWN */
+	ORDER_KEEP,  /* keep this ledger, in place of the one before */
 	ORDER_OP_COUNT,
 };
 
-/* A plain value. */
+/* A plain value but for `ledger`. */
 struct guest_order {
 	enum guest_order_op op;
 	struct guest_spec spec; /* of ORDER_START, as `home` */
 	struct guest_home home;
+	json_t *ledger; /* of ORDER_KEEP: an object, owned; see guest_order_fini */
 };
 
-/* {"op":"start","spec":{..},"home":{..}}, {"op":"stop"}, ... A new reference or NULL. */
+/*
+ * {"op":"start","spec":{..},"home":{..}}, {"op":"stop"}, {"op":"keep","ledger":{..}}, ...
+ * A new reference or NULL.
+ */
 json_t *guest_order_encode(const struct guest_order *o);
 
-/* The reverse, for any JSON value. 0, or a negative errno with *e; *o is then undefined. */
+/*
+ * The reverse, for any JSON value. 0, or a negative errno with *e and nothing to
+ * free in *o, which is then undefined.
+ */
 int guest_order_decode(const json_t *value, struct guest_order *o, struct err *e);
+
+void guest_order_fini(struct guest_order *o);
 
 /* --- guest to monitor --- */
 
@@ -74,7 +90,7 @@ enum report_state {
 	REPORT_STATE_COUNT,
 };
 
-/* A plain value but for `shown`. Fields not named by the op are zero. */
+/* A plain value but for `shown` and `ledger`. Fields not named by the op are zero. */
 struct guest_report {
 	enum guest_report_op op;
 	pid_t pid;	     /* STARTED, REGISTER */
@@ -86,13 +102,14 @@ struct guest_report {
 	uint64_t reboots;
 	struct guest_spec spec; /* REGISTER, as `home` */
 	struct guest_home home;
-	json_t *shown; /* SHOWN: an object to be shown as it is; owned, see guest_report_fini */
+	json_t *shown;	/* SHOWN: an object to be shown as it is; owned, see guest_report_fini */
+	json_t *ledger; /* REGISTER: the last ORDER_KEEP's, owned; NULL if there was none */
 };
 
 /*
  * {"op":"started","pid","start_time"}, {"op":"error","code","text"},
  * {"op":"state","state","cause","reboots"}, {"op":"register","name","pid",
- * "start_time","spec","home","state","cause","reboots"}, {"op":"shown",
+ * "start_time","spec","home","state","cause","reboots","ledger"?}, {"op":"shown",
  * "guest":{..}}. A new reference or NULL.
  */
 json_t *guest_report_encode(const struct guest_report *r);

@@ -309,6 +309,7 @@ static void on_order(void *ctx, enum guest_order_op op)
 		json_decref(shown);
 		break;
 	case ORDER_START:
+	case ORDER_KEEP:
 	case ORDER_OP_COUNT:
 		break;
 	}

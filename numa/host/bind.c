@@ -104,6 +104,23 @@ int bind_count_pages(pid_t pid, const void *addr, size_t bytes, uint64_t *counts
 	return 0;
 }
 
+int bind_move_pages(pid_t pid, void *const *pages, uint32_t count, uint32_t os_node, int *status)
+{
+	int nodes[BIND_MOVE_PAGES];
+
+	CHECK(count <= BIND_MOVE_PAGES && os_node < BIND_NODES);
+	for (uint32_t i = 0; i < count; i++) {
+		nodes[i] = (int)os_node;
+		/* What the kernel gives up before it comes to a page, it leaves untouched. */
+		status[i] = -EAGAIN;
+	}
+	/* Above 0: so many were not moved; status says which. */
+	return syscall(SYS_move_pages, pid, (unsigned long)count, pages, nodes, status,
+		       MPOL_MF_MOVE_ALL) < 0
+		       ? -errno
+		       : 0;
+}
+
 /*
  * What the kernel would give up: half of page cache and slab, as its own
  * estimate of MemAvailable does (mm/page_alloc.c, si_mem_available()).

@@ -54,6 +54,14 @@ int bind_thread_read(pid_t tid, struct cpu_set *cpus);
  */
 int bind_count_pages(pid_t pid, const void *addr, size_t bytes, uint64_t *counts);
 
+/*
+ * Moves pages of process `pid` to a node, also such that others map: up to BIND_MOVE_PAGES
+ * addresses. status[i] is the node where it is then, or -errno (-ENOENT: there is no page). 0 or
+ * -errno.
+ */
+#define BIND_MOVE_PAGES 2048u
+int bind_move_pages(pid_t pid, void *const *pages, uint32_t count, uint32_t os_node, int *status);
+
 /* Memory of a node as the kernel accounts it, in bytes. */
 struct node_memory {
 	uint64_t total_bytes, free_bytes;

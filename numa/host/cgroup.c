@@ -238,6 +238,23 @@ int cgroup_make(const char *group, const struct cgroup_limits *limits, struct er
 	return rc;
 }
 
+int cgroup_set_nodes(const char *group, const struct node_set *nodes, struct err *e)
+{
+	int root = open_offered(e), dir, rc;
+	char text[LIST_BYTES];
+
+	if (root < 0)
+		return root;
+	dir = open_group(root, group);
+	(void)close(root);
+	if (dir < 0)
+		return fail(e, group, "open", dir);
+	format_nodes(nodes, text, sizeof(text));
+	rc = write_file(dir, "cpuset.mems", text);
+	(void)close(dir);
+	return rc ? fail(e, group, "cpuset.mems", rc) : 0;
+}
+
 int cgroup_add(const char *group, pid_t pid, struct err *e)
 {
 	int root = open_offered(e), dir, rc;

@@ -41,6 +41,12 @@ int cgroup_offered(struct err *e);
  */
 int cgroup_make(const char *group, const struct cgroup_limits *limits, struct err *e);
 
+/*
+ * Sets the nodes of a group that exists, and nothing else. 0; -ENOENT if there is none; or -errno
+ * with *e.
+ */
+int cgroup_set_nodes(const char *group, const struct node_set *nodes, struct err *e);
+
 /* Moves a process, all its threads, into a group that has no groups below. 0 or -errno with *e. */
 int cgroup_add(const char *group, pid_t pid, struct err *e);
 

@@ -121,6 +121,25 @@ static void say_load(struct words *w, const struct place_spot *spot)
 		spot->cpus == 1 ? "" : "s");
 }
 
+static void say_borrowed(struct words *w, const struct place_state *s, const struct place_result *r)
+{
+	bool said[CELLS_MAX] = { false };
+	const char *before = "";
+
+	say(w, "no cell has %s free; %s are borrowed of ", size_of(r->asked_bytes).text,
+		size_of(r->borrowed_bytes).text);
+	for (uint32_t i = 0; i < r->share_count; i++) {
+		uint32_t cell = cells_of_node(s->cells, r->shares[i].node);
+
+		if (cell == r->spot.cell || said[cell])
+			continue;
+		said[cell] = true;
+		say(w, "%scell %u", before, cell);
+		before = " and ";
+	}
+	say(w, ", which it needs then too");
+}
+
 static void say_why(struct words *w, const struct place_state *s, const struct place_request *q,
 	const struct place_result *r)
 {
@@ -141,6 +160,9 @@ static void say_why(struct words *w, const struct place_state *s, const struct p
 		break;
 	case PLACE_OWN_NODES:
 		say(w, "the only cell with a node for each of its %u virtual nodes", q->vnuma);
+		break;
+	case PLACE_BORROWED:
+		say_borrowed(w, s, r);
 		break;
 	case PLACE_LEAST_BUSY:
 		say(w, "the fewest vCPUs per CPU (");
@@ -187,6 +209,8 @@ static void say_no_memory(
 	}
 	say(w, " (all live cells together: %s); give --memory less, or stop a guest",
 		size_of(r->machine_free_bytes).text);
+	if (q->cells_max <= 1 && q->node_count == 0 && r->machine_free_bytes >= r->asked_bytes)
+		say(w, ", or let it borrow of other cells with --cells-max");
 }
 
 static void say_refusal(struct words *w, const struct place_state *s, const struct place_request *q,

@@ -439,7 +439,8 @@ void lending_return_some(struct sim *s, uint16_t cell, uint64_t units)
 	struct hold *h;
 	uint64_t keep;
 
-	line = loans_pick_return(s->cells[cell].loans, s->far + s->cfg.cells - cell, units, &keep);
+	line = loans_pick_return(
+		s->cells[cell].loans, s->far + s->cfg.cells - cell, units, NULL, NULL, &keep);
 	h = line ? hold_of(s, cell, line->id, &g) : NULL;
 	if (!h)
 		return;

@@ -477,6 +477,183 @@ def test_placement_says_why():
     must("kill", "placed")
 
 
+# --- loans of memory between cells -----------------------------------------------------------------
+
+def loans_agree():
+    """What one cell holds, another has lent, line by line, and the sums are the sums of the lines."""
+    cells = listing("ls")["cells"]
+    keys = ("id", "lender", "borrower", "guest", "node", "bytes")
+    held, lent = ([tuple(line[key] for key in keys) for cell in cells for line in cell["loans"]
+                   if line["state"] == state] for state in ("held", "lent"))
+    for cell in cells:
+        equal("lent", cell["lent_bytes"], sum(x["bytes"] for x in cell["loans"] if x["state"] == "lent"))
+        equal("borrowed", cell["borrowed_bytes"], sum(x["bytes"] for x in cell["loans"] if x["state"] == "held"))
+    check(all(line["state"] in ("held", "lent") for cell in cells for line in cell["loans"]) and
+          sorted(held) == sorted(lent), f"the books differ: held {held}, lent {lent}")
+    return held
+
+
+def wait_loans(wanted):
+    """Waits until the books agree on so many loans, which may take a message or two."""
+    def agreed():
+        try:
+            return len(loans_agree()) == wanted
+        except Failed:
+            return False
+    until(f"both books to have {wanted} loans: {[c['loans'] for c in listing('ls')['cells']]}", agreed, 60)
+
+
+def memory_of(name):
+    return {part["node"]: part["bytes"] for part in guest_row(name)["memory"]}
+
+
+def pages_fit_the_books(name):
+    """Nothing of the guest is on a node where the books have nothing, or less."""
+    books, pages = memory_of(name), lab.nodes_of_ram(guest_row(name)["pid"])
+    for node, count in pages.items():
+        check(count * lab.PAGE <= books.get(node, 0), f"{name} has {count} pages on node {node}, its books {books}")
+    return pages
+
+
+def goes_on(console):
+    before = len(console.beats)
+    console.wait_beats(3)
+    check(all(beat[3] == "ok" for beat in console.beats[before:]), f"{console.name}: wrong sums in its memory")
+
+
+def node_free(node):
+    with open(f"/sys/devices/system/node/node{node}/meminfo", encoding="ascii") as file:
+        return int(re.search(r"MemFree:\s+(\d+) kB", file.read())[1]) * 1024
+
+
+LOANS = {}
+
+
+def test_loan_is_moved_counted_and_given_back():
+    console = LOANS["lb"] = run_guest("lb", "--cell", 0, "--cells-max", 3)
+    console.wait_ready()
+    refuse(4, r"--cells-max", "borrow", "tiny-none", "--size", "4M") if guest_row("tiny-none") else None
+    refuse(2, r"2 MiB", "borrow", "lb", "--size", "3M")
+    refuse(4, r"home", "borrow", "lb", "--size", "4M", "--from", 0)
+    refuse(3, r"cell 9", "borrow", "lb", "--size", "4M", "--from", 9)
+    refuse(5, r"lends only|does not lend", "borrow", "lb", "--size", "60G", "--from", 1)
+    refuse(7, r"borrowed nothing", "give-back", "lb")
+    wait_loans(0)
+    free = node_free(1)
+    report = listing("borrow", "lb", "--size", "192M", "--from", 1)
+    equal("node", (report["lender"], report["node"], report["bytes"]), (1, 1, 192 * MIB))
+    taken = free - node_free(1)
+    pages = pages_fit_the_books("lb")
+    equal("memory", memory_of("lb"), {0: 64 * MIB, 1: 192 * MIB})
+    equal("needs", guest_row("lb")["needs"], [0, 1])
+    check(pages[1] >= report["pages"] > 4000, f"{report} but {pages}")
+    check(abs(taken - report["pages"] * lab.PAGE) < 24 * MIB, f"node 1 has {taken} less, {report} was moved")
+    wait_loans(1)
+    goes_on(console)
+    second = listing("borrow", "lb", "--size", "4M")
+    equal("a lender that it needs already is asked before others", second["lender"], 1)
+    third = listing("borrow", "lb", "--size", "4M", "--from", 3)
+    equal("needs", guest_row("lb")["needs"], [0, 1, 3])
+    refuse(4, r"--cells-max", "borrow", "lb", "--size", "4M", "--from", 2)
+    wait_loans(3)
+    pages_fit_the_books("lb")
+    back = listing("give-back", "lb", "--from", 1)
+    equal("given back", back["bytes"], 196 * MIB)
+    equal("memory", memory_of("lb"), {0: 252 * MIB, 3: 4 * MIB})
+    equal("needs", guest_row("lb")["needs"], [0, 3])
+    equal("nodes", 1 in pages_fit_the_books("lb"), False)
+    wait_loans(1)
+    equal("the last loan", (third["bytes"], cell_row(3)["lent_bytes"]), (4 * MIB, 4 * MIB))
+    must("give-back", "lb")
+    equal("needs", guest_row("lb")["needs"], [0])
+    equal("nodes", set(pages_fit_the_books("lb")), {0})
+    wait_loans(0)
+    goes_on(console)
+
+
+def test_loan_outlives_the_monitors():
+    console = LOANS["lb"]
+    report = listing("borrow", "lb", "--size", "64M", "--from", 1)
+    for cell in (0, 1):
+        old = cell_row(cell)["pid"]
+        os.kill(old, signal.SIGKILL)
+        monitor_comes_back(cell, old)
+        wait_state("lb", "running")
+        wait_loans(1)
+        equal("needs", guest_row("lb")["needs"], [0, 1])
+        equal("memory", memory_of("lb"), {0: 192 * MIB, 1: 64 * MIB})
+        goes_on(console)
+    check(pages_fit_the_books("lb")[1] >= report["pages"], "pages have left their node")
+    # Both at work, and one of them dies: either way the books agree, and nothing is lost.
+    for cell in (0, 1):
+        work = subprocess.Popen([lab.CELLVISOR, "borrow", "lb", "--size", "128M", "--from", "1"],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        old = cell_row(cell)["pid"]
+        os.kill(old, signal.SIGKILL)
+        monitor_comes_back(cell, old)
+        work.wait(timeout=330)
+        wait_state("lb", "running")
+        until("the loan to be all or nothing", lambda: memory_of("lb") in (
+            {0: 192 * MIB, 1: 64 * MIB}, {0: 64 * MIB, 1: 192 * MIB}), 60)
+        until("its pages to be where the books have them", lambda: fits("lb"), 60)
+        wait_loans(len(memory_of("lb")) - 1 + (memory_of("lb")[1] > 64 * MIB))
+        goes_on(console)
+        until("memory to be at rest", lambda: cellvisor("give-back", "lb")[0] == 0, 60)
+        wait_loans(0)
+        equal("needs", guest_row("lb")["needs"], [0])
+        must("borrow", "lb", "--size", "64M", "--from", 1)
+    must("kill", "lb")
+    wait_loans(0)
+
+
+def fits(name):
+    try:
+        return pages_fit_the_books(name)
+    except Failed:
+        return False
+
+
+def test_loan_lets_a_guest_start_that_is_larger_than_any_cell():
+    largest = max(cell["free_bytes"] for cell in listing("ls")["cells"])
+    size = largest // MIB // 2 * 2 + 128
+    wide = ["--kernel", KERNEL, "--initrd", INITRD, "--memory", f"{size}M", "--cmdline", "console=ttyS0 quiet cv.mem=32"]
+    refuse(5, r"--cells-max", "run", "wide", *wide)
+    said = must("run", "wide", *wide, "--cells-max", 2)
+    check("borrowed of cell" in said, said)
+    row = guest_row("wide")
+    lender = next(part["lender"] for part in row["memory"] if "lender" in part)
+    equal("needs", row["needs"], sorted([row["cell"], lender]))
+    equal("memory", sum(part["bytes"] for part in row["memory"]), size * MIB)
+    wait_loans(1)
+    # All that is free is promised now: nobody else gets it.
+    refuse(5, r"free", "run", "more", "--kernel", TINY_HOLD, "--memory", "1G", "--cell", row["cell"])
+    console = lab.console_of("wide")
+    console.wait_ready()
+    pages_fit_the_books("wide")
+    goes_on(console)
+    check(console.ask("info")["memory_bytes"] > size * MIB * 0.8, "the guest does not see its memory")
+    must("kill", "wide")
+    wait_loans(0)
+    equal("needs of nobody", [g for g in listing("ls")["guests"] if g["state"] == "running" and len(g["needs"]) > 1], [])
+
+
+def test_loan_ends_by_itself_when_there_is_room():
+    run_tiny("filler", "--cell", 1, memory=f"{cell_row(1)['free_bytes'] // MIB // 2 * 2 - 160}M")
+    console = run_guest("roomy", "--cell", 1, "--cells-max", 2)
+    row = guest_row("roomy")
+    equal("number of cells it needs", len(row["needs"]), 2)
+    console.wait_ready()
+    wait_loans(1)
+    pages_fit_the_books("roomy")
+    must("kill", "filler")
+    until("the guest to be home again", lambda: guest_row("roomy")["needs"] == [1], 60)
+    equal("memory", memory_of("roomy"), {1: 256 * MIB})
+    wait_loans(0)
+    equal("nodes", set(pages_fit_the_books("roomy")), {1})
+    goes_on(console)
+    must("kill", "roomy")
+
+
 def test_down_refuses_with_running_guests():
     refuse(7, r"g0.*--force|--force.*g0", "down")
 

@@ -20,6 +20,9 @@ static void try_order(const json_t *value)
 		return;
 	back = guest_order_encode(&o);
 	CHECK(back && guest_order_decode(back, &again, &e) == 0);
+	CHECK((o.ledger != NULL) == (again.ledger != NULL));
+	guest_order_fini(&o);
+	guest_order_fini(&again);
 	CHECK(memcmp(&o, &again, sizeof(o)) == 0);
 	json_decref(back);
 }
@@ -50,6 +53,7 @@ static void try_report(const json_t *value)
 static const char *const right[] = {
 	"{\"op\":\"start\"," SPEC "," HOME "}",
 	"{\"op\":\"stop\"}",
+	"{\"op\":\"keep\",\"ledger\":{\"number\":1}}",
 	"{\"op\":\"started\",\"pid\":7,\"start_time\":9}",
 	"{\"op\":\"error\",\"code\":4,\"text\":\"no\"}",
 	"{\"op\":\"state\",\"state\":\"crashed\",\"cause\":\"why\",\"reboots\":2}",

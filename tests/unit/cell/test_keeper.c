@@ -243,6 +243,60 @@ Test(keeper, reboots_are_told_once_each)
 	tear_down(&b);
 }
 
+Test(keeper, a_ledger_is_sent_again_until_it_is_taken)
+{
+	struct bench b;
+	struct fake f;
+	json_t *order;
+	int fd, sent = 0;
+
+	set_up(&b);
+	f = running_guest(&b, "web");
+	cr_assert(keeper_kept(b.k, "web"), "there is none yet");
+	/* A process that does not read: its socket fills up. */
+	for (int n = 0; n < 100000 && keeper_kept(b.k, "web"); n++, sent++)
+		keeper_keep(b.k, "web", json_pack("{s:i}", "n", n));
+	cr_assert_not(keeper_kept(b.k, "web"));
+	cr_assert_lt(keeper_next_ns(b.k), UINT64_MAX, "it is tried again");
+	while (report_recv(f.sock, &order, &fd) == 1) {
+		json_t *ledger = json_object_get(order, "ledger");
+
+		cr_assert_str_eq(json_string_value(json_object_get(order, "op")), "keep");
+		sent = (int)json_integer_value(json_object_get(ledger, "n"));
+		json_decref(order);
+		keeper_tick(b.k, keeper_clock_ns());
+		if (keeper_kept(b.k, "web"))
+			break;
+	}
+	cr_assert(keeper_kept(b.k, "web"));
+	cr_assert_not(keeper_kept(b.k, "nobody"));
+	kill(f.pid, SIGKILL);
+	turn(&b);
+	tear_down(&b);
+}
+
+Test(keeper, places_are_told_and_read_back)
+{
+	struct bench b;
+	struct fake f;
+	size_t before;
+
+	set_up(&b);
+	f = running_guest(&b, "web");
+	before = b.changes;
+	keeper_place(b.k, "web", (uint32_t[]){ 2, 7 }, (uint64_t[]){ 64, 32 }, 2);
+	cr_assert_eq(guest_book_promised(keeper_book(b.k), 7), 32);
+	cr_assert_eq(b.changes, before + 1);
+	keeper_place(b.k, "web", (uint32_t[]){ 2, 7 }, (uint64_t[]){ 64, 32 }, 2);
+	cr_assert_eq(b.changes, before + 1, "nothing new");
+	keeper_place(b.k, "web", (uint32_t[]){ 2 }, (uint64_t[]){ 96 }, 1);
+	cr_assert_eq(guest_book_promised(keeper_book(b.k), 7), 0);
+	cr_assert_eq(keeper_ram(b.k, "web"), -ENOENT, "it sent no memory");
+	kill(f.pid, SIGKILL);
+	turn(&b);
+	tear_down(&b);
+}
+
 static void assert_needs(const struct guest *g, uint32_t count, const uint32_t *cells)
 {
 	cr_assert_eq(g->need_count, count);

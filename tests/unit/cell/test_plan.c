@@ -31,6 +31,8 @@ static struct plan *example(void)
 	cpu_set_add(&p->machine.nodes[1].cpus, 0);
 	p->suspect_ms = 1234;
 	p->balance_ms = 35;
+	p->borrow_below_bytes = 5u << 20;
+	p->lend_above_bytes = 9u << 20;
 	cr_assert_eq(cells_parse(&p->machine, "4/1,7", &p->cells, &at), CELLS_OK);
 	return p;
 }
@@ -63,6 +65,10 @@ Test(plan, a_damaged_one_is_refused)
 		const char *key, *value;
 	} table[] = {
 		{ "suspect_ms", "0" },
+		{ "borrow_below_bytes", "9437185" },
+		{ "borrow_below_bytes", "null" },
+		{ "lend_above_bytes", "-1" },
+		{ "lend_above_bytes", "5242879" },
 		{ "suspect_ms", "\"1000\"" },
 		{ "balance_ms", "4" },
 		{ "balance_ms", "60001" },

@@ -33,6 +33,16 @@ Test(request, fields_arrive)
 		0);
 	cr_assert(r.started);
 	request_fini(&r);
+	cr_assert_eq(parse(&r, REQUEST_FROM_CLIENT,
+			     "{\"op\":\"borrow\",\"name\":\"a\",\"bytes\":4194304,\"cell\":3}", &e),
+		0);
+	cr_assert_eq(r.bytes, 4194304);
+	cr_assert(r.has_cell && r.cell == 3);
+	request_fini(&r);
+	cr_assert_eq(
+		parse(&r, REQUEST_FROM_PEER, "{\"op\":\"cell-give-back\",\"name\":\"a\"}", &e), 0);
+	cr_assert(!r.has_cell);
+	request_fini(&r);
 	cr_assert_eq(parse(&r, REQUEST_FROM_CLIENT, "{\"op\":\"show\",\"name\":\"web\"}", &e), 0);
 	cr_assert_str_eq(r.name, "web");
 	request_fini(&r);

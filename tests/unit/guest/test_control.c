@@ -155,6 +155,29 @@ Test(control, orders_arrive_and_nonsense_does_not)
 	line_fini(&l);
 }
 
+Test(control, the_last_ledger_is_shown_to_the_next_monitor)
+{
+	struct guest_report r;
+	struct line l;
+	int fd;
+
+	line_init(&l);
+	send_text(&l, "{\"op\":\"keep\",\"ledger\":{\"n\":1}}");
+	send_text(&l, "{\"op\":\"keep\",\"ledger\":{\"n\":2}}");
+	send_text(&l, "{\"op\":\"keep\",\"ledger\":3}");
+	turn(&l);
+	cr_assert_eq(l.order_count, 0, "it is no matter for the guest");
+	close(l.monitor);
+	turn(&l);
+	new_monitor_listens(&l);
+	accept_guest(&l);
+	turn(&l);
+	cr_assert(next(&l, &r, &fd));
+	cr_assert_eq(json_integer_value(json_object_get(r.ledger, "n")), 2);
+	guest_report_fini(&r);
+	line_fini(&l);
+}
+
 Test(control, started_carries_the_memory)
 {
 	struct guest_report r = { .op = REPORT_STARTED, .pid = 1, .start_time = 2 };

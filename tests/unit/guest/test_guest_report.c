@@ -114,6 +114,53 @@ Test(report, short_orders)
 	}
 }
 
+Test(report, a_ledger_is_carried_and_not_looked_into)
+{
+	struct guest_order o = { .op = ORDER_KEEP, .ledger = parse("{\"a\":[1,{\"b\":2}]}") }, back;
+	struct guest_report r = { .op = REPORT_REGISTER,
+		.pid = 5,
+		.spec = a_spec(),
+		.home = a_home(),
+		.ledger = o.ledger },
+			    again;
+	json_t *value = guest_order_encode(&o);
+	struct err e;
+
+	cr_assert_eq(guest_order_decode(value, &back, &e), 0, "%s", e.text);
+	json_decref(value);
+	cr_assert_eq(back.op, ORDER_KEEP);
+	cr_assert(json_equal(back.ledger, o.ledger));
+	guest_order_fini(&back);
+	value = guest_report_encode(&r);
+	cr_assert_eq(guest_report_decode(value, &again, &e), 0, "%s", e.text);
+	json_decref(value);
+	cr_assert(json_equal(again.ledger, o.ledger));
+	guest_report_fini(&again);
+	guest_order_fini(&o);
+}
+
+Test(report, a_ledger_has_a_bound)
+{
+	char text[REPORT_LEDGER_BYTES_MAX + 64];
+	struct guest_order back;
+	struct err e;
+	json_t *value;
+
+	for (size_t over = 0; over < 2; over++) {
+		/* {"x":"..."} has 8 bytes around its text. */
+		size_t letters = REPORT_LEDGER_BYTES_MAX - 8 + over, at;
+
+		at = (size_t)sprintf(text, "{\"op\":\"keep\",\"ledger\":{\"x\":\"");
+		memset(text + at, 'l', letters);
+		strcpy(text + at + letters, "\"}}");
+		value = parse(text);
+		cr_assert_eq(guest_order_decode(value, &back, &e) == 0, over == 0, "%zu", over);
+		if (!over)
+			guest_order_fini(&back);
+		json_decref(value);
+	}
+}
+
 Test(report, refuses_orders)
 {
 	static const char *const table[] = {
@@ -121,6 +168,9 @@ Test(report, refuses_orders)
 		"[\"start\"]",
 		"{\"op\":7}",
 		"{\"op\":\"dance\"}",
+		"{\"op\":\"keep\"}",
+		"{\"op\":\"keep\",\"ledger\":[]}",
+		"{\"op\":\"keep\",\"ledger\":7}",
 		"{\"op\":\"startstartstartstart\"}",
 		"{\"op\":\"start\"}",
 		"{\"op\":\"start\"," SPEC "}",

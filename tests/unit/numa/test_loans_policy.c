@@ -111,15 +111,15 @@ Test(loans_policy, what_to_return_first)
 	struct loans *l = book();
 	uint64_t keep = 99;
 
-	cr_assert_null(loans_pick_return(l, distance, 0, &keep));
-	cr_assert_eq(loans_pick_return(l, distance, 100, &keep)->id, 1ull << 32 | 2,
+	cr_assert_null(loans_pick_return(l, distance, 0, NULL, NULL, &keep));
+	cr_assert_eq(loans_pick_return(l, distance, 100, NULL, NULL, &keep)->id, 1ull << 32 | 2,
 		"of the farthest the smallest, of these the lowest");
 	cr_assert_eq(keep, 0);
-	cr_assert_eq(loans_pick_return(l, distance, 3, &keep)->id, 1ull << 32 | 2);
+	cr_assert_eq(loans_pick_return(l, distance, 3, NULL, NULL, &keep)->id, 1ull << 32 | 2);
 	cr_assert_eq(keep, 4);
-	cr_assert_eq(loans_pick_return(l, alike, 3, &keep)->id, 1ull << 32 | 3);
+	cr_assert_eq(loans_pick_return(l, alike, 3, NULL, NULL, &keep)->id, 1ull << 32 | 3);
 	loans_return(l, 0, 1ull << 32 | 2, 0);
-	cr_assert_eq(loans_pick_return(l, distance, 100, &keep)->id, 1ull << 32 | 5,
+	cr_assert_eq(loans_pick_return(l, distance, 100, NULL, NULL, &keep)->id, 1ull << 32 | 5,
 		"not what is on its way back");
 }
 
@@ -146,4 +146,65 @@ Test(loans_policy, what_to_ask_back_first)
 	cr_assert_eq(loans_pick_recall(l, distance, 70, is_recalled, &none)->id, first);
 	cr_assert_eq(loans_pick_recall(l, distance, 70, is_recalled, &first)->id, 6ull << 32 | 4);
 	cr_assert_eq(loans_pick_recall(l, distance, 71, is_recalled, &none)->units, 80);
+}
+
+Test(loans_policy, looking_after_a_node)
+{
+	static const struct loans_thresholds t = { .borrow_below_units = 8,
+		.lend_above_units = 16 };
+	static const struct loans_guest guests[] = {
+		{ .here_units = 99, .may_borrow = false, .needs_others = true },
+		{ .here_units = 50, .may_borrow = true },
+		{ .here_units = 60, .may_borrow = true },
+		{ .here_units = 5, .may_borrow = true, .needs_others = true },
+		{ .here_units = 0, .may_borrow = true, .needs_others = true },
+	};
+	static const struct {
+		const char *what;
+		struct loans_node node;
+		uint32_t guest_count;
+		enum loans_step step;
+		uint32_t guest;
+		uint64_t units;
+	} cases[] = {
+		{ "just enough", { 8, 0, 0 }, 5, LOANS_REST, 0, 0 },
+		{ "nothing goes back before there is more than the upper threshold", { 16, 0, 0 },
+			5, LOANS_REST, 0, 0 },
+		{ "what is above it takes something home", { 19, 7, 7 }, 5, LOANS_RETURN, 0, 3 },
+		{ "lent memory first, up to the upper threshold", { 7, 20, 0 }, 5, LOANS_RECALL, 0,
+			9 },
+		{ "all that is lent", { 0, 3, 0 }, 5, LOANS_RECALL, 0, 3 },
+		{ "what was asked back is on its way", { 7, 20, 9 }, 5, LOANS_REST, 0, 0 },
+		{ "and not asked back twice", { 0, 20, 10 }, 5, LOANS_RECALL, 0, 6 },
+		{ "not enough on its way, and no more lent", { 0, 10, 10 }, 3, LOANS_BORROW, 2, 6 },
+		{ "the one that needs others already, as much as it has here", { 7, 0, 0 }, 5,
+			LOANS_BORROW, 3, 5 },
+		{ "else the largest", { 7, 0, 0 }, 3, LOANS_BORROW, 2, 9 },
+		{ "nobody may", { 0, 0, 0 }, 1, LOANS_REST, 0, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint32_t guest = 0;
+		uint64_t units = 0;
+		enum loans_step step = loans_look_after(
+			&cases[i].node, guests, cases[i].guest_count, &t, &guest, &units);
+
+		cr_assert_eq(step, cases[i].step, "%s: %d", cases[i].what, step);
+		cr_assert_eq(guest, cases[i].guest, "%s: guest %u", cases[i].what, guest);
+		cr_assert_eq(units, cases[i].units, "%s: %d units", cases[i].what, (int)units);
+	}
+}
+
+static bool is_the_one(void *ctx, const struct loan *loan)
+{
+	return loan->id == *(const uint64_t *)ctx;
+}
+
+Test(loans_policy, a_loan_that_stays_is_passed_over)
+{
+	static const uint8_t distance[] = { 10, 20, 40, 30 };
+	uint64_t stays = 1ull << 32 | 2, keep;
+
+	cr_assert_eq(loans_pick_return(book(), distance, 100, is_the_one, &stays, &keep)->id,
+		1ull << 32 | 5);
 }

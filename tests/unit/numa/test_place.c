@@ -285,8 +285,7 @@ Test(place, a_wished_cell_is_taken_or_refused)
 	cr_assert_eq(r.reason, PLACE_NO_MEMORY);
 	assert_words(&w, &q,
 		"cell 1 has 5120 MiB free, not 5122 MiB (all live cells together: 34 GiB); give "
-		"--memory "
-		"less, or stop a guest");
+		"--memory less, or stop a guest, or let it borrow of other cells with --cells-max");
 
 	w.state.alive[1] = false;
 	r = refused(&w, &q);
@@ -425,7 +424,8 @@ Test(place, a_refusal_names_the_cell_with_the_most_room)
 	assert_words(&w, &q,
 		"no cell has 40 GiB free: the largest, cell 1, has 32 GiB (all live cells "
 		"together: "
-		"61 GiB); give --memory less, or stop a guest");
+		"61 GiB); give --memory less, or stop a guest, or let it borrow of other cells "
+		"with --cells-max");
 }
 
 Test(place, dead_cells_get_nothing_and_are_not_counted)
@@ -720,4 +720,78 @@ Test(words, a_text_that_does_not_fit_is_cut)
 	cr_assert_eq(text[12], '#');
 	words_place(&w.state, &q, &r, text, 1);
 	cr_assert_str_eq(text, "");
+}
+
+/* Cells 0: nodes 3 and 4, 20 GiB; 1: 1 and 6, 5 GiB; 2: 8 and 9, 9 GiB. */
+Test(place, what_no_cell_has_is_borrowed_for_a_guest_that_may_need_more)
+{
+	struct place_request q = want(22 * GIB, 2);
+	struct place_result r;
+	struct world w;
+	uint64_t own = 0, lent = 0, sum = 0;
+
+	init_six(&w);
+	w.state.borrow_below_bytes = 16 * MIB;
+	w.state.lend_above_bytes = 32 * MIB;
+	cr_assert_eq(refused(&w, &q).reason, PLACE_NO_MEMORY);
+	q.cells_max = 2;
+	cr_assert(place_guest(&w.state, &q, &r));
+	cr_assert_eq(r.reason, PLACE_BORROWED);
+	cr_assert_eq(r.spot.cell, 0, "the cell that lacks least");
+	for (uint32_t i = 0; i < r.share_count; i++) {
+		uint32_t cell = cells_of_node(&w.cells, r.shares[i].node);
+
+		sum += r.shares[i].bytes;
+		cr_assert_eq(r.shares[i].bytes % (2 * MIB), 0);
+		own += cell == 0 ? r.shares[i].bytes : 0;
+		/* Cell 1 is nearer to node 3, the CPUs of which it gets, than cell 2. */
+		lent += cell == 1 ? r.shares[i].bytes : 0;
+	}
+	cr_assert_eq(sum, 22 * GIB);
+	cr_assert_eq(own, 20 * GIB - 2 * 16 * MIB, "each node of the home keeps a rest");
+	cr_assert_eq(lent, r.borrowed_bytes);
+	cr_assert_eq(own + lent, sum);
+	for (uint32_t v = 0; v < 2; v++)
+		cr_assert_eq(cells_of_node(&w.cells, r.vcpu_node[v]), 0);
+	assert_words(&w, &q,
+		"cell 0, nodes 3, 4 and 1: no cell has 22 GiB free; 2 GiB are borrowed of cell "
+		"1, "
+		"which it needs then too");
+}
+
+Test(place, a_lender_keeps_its_part_and_the_number_of_cells_is_bounded)
+{
+	struct place_request q = want(25 * GIB, 1);
+	struct place_result r;
+	struct world w;
+
+	init_six(&w);
+	w.state.lend_above_bytes = 32 * MIB;
+	q.cells_max = 2;
+	/* Nearer cell 1 has not all of it to give, so cell 2 is asked. */
+	cr_assert(place_guest(&w.state, &q, &r));
+	for (uint32_t i = 0; i < r.share_count; i++)
+		cr_assert_neq(cells_of_node(&w.cells, r.shares[i].node), 1);
+	q.memory_bytes = 29 * GIB;
+	cr_assert_not(place_guest(&w.state, &q, &r), "no single lender has that");
+	cr_assert_eq(r.reason, PLACE_NO_MEMORY);
+	q.cells_max = 3;
+	cr_assert(place_guest(&w.state, &q, &r));
+	q.memory_bytes = 34 * GIB;
+	cr_assert_not(place_guest(&w.state, &q, &r), "each lender keeps something");
+	w.state.lend_above_bytes = 0;
+	cr_assert(place_guest(&w.state, &q, &r));
+	/* A home that was asked for is the home; nodes that were asked for are all there is. */
+	q.memory_bytes = 6 * GIB;
+	q.cell = 1;
+	cr_assert(place_guest(&w.state, &q, &r));
+	cr_assert_eq(r.spot.cell, 1);
+	cr_assert_eq(r.borrowed_bytes, 1 * GIB);
+	w.state.alive[0] = w.state.alive[2] = false;
+	cr_assert_not(place_guest(&w.state, &q, &r), "the dead don't lend");
+	w.state.alive[0] = true;
+	q.cell = CELL_NONE;
+	q.node_count = 1;
+	q.os_nodes[0] = 6;
+	cr_assert_not(place_guest(&w.state, &q, &r));
 }

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CELLVISOR_MONITOR_CELL_LENDING_H
+#define CELLVISOR_MONITOR_CELL_LENDING_H
+
+/*
+ * Memory lent to guests of other cells and borrowed for own ones: owns this cell's
+ * loan book (numa/loans.h) and carries out what it and the policy decide.
+ * docs/loans.md says in which order, and why.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "faultcontain/cellset.h"
+#include "monitor/cell/keeper.h"
+#include "monitor/err.h"
+
+struct monitor;
+
+/* Any lender: the policy chooses. */
+#define LENDING_ANY 0xffffffffu
+
+/* `born` as in recovery_open(). 0 or -errno with *e. */
+int lending_open(struct monitor *m, uint64_t born, struct err *e);
+void lending_close(struct monitor *m);
+
+/* A CELL_OP_LOAN of this life of a peer. */
+void lending_message(
+	struct monitor *m, uint32_t cell, uint64_t incarnation, const void *body, size_t bytes);
+
+/* MEMBER_DROP_LOANS: these cells are dead and fenced. */
+void lending_drop(struct monitor *m, const struct cellset *dead);
+/* MEMBER_RESUMED: what the view says of every cell counts from now on. */
+void lending_resumed(struct monitor *m);
+
+/* As struct keeper_events has it. */
+void lending_registered(struct monitor *m, const struct guest *g, const struct guest_spec *spec,
+	const struct guest_home *home, const json_t *ledger);
+
+/* Once per turn of the loop. */
+void lending_turn(struct monitor *m, uint64_t now_ns);
+uint64_t lending_due(const struct monitor *m, uint64_t now_ns);
+
+/* Bytes of a node (the operating system's number) that are lent. */
+uint64_t lending_lent(const struct monitor *m, uint32_t os_node);
+
+/*
+ * keeper_start(), after the memory that `home` has on nodes of other cells was borrowed of
+ * them. If one of them refuses, `done` is told so, and nothing stays borrowed.
+ */
+int lending_start(struct monitor *m, const struct guest_spec *spec, const struct guest_home *home,
+	uint64_t deadline_ns, keeper_done *done, void *ctx, struct err *e);
+
+/* What a loan, or its return, came to. */
+struct lending_report {
+	uint32_t lender, os_node;
+	uint64_t bytes;
+	uint64_t pages; /* of them present, and moved */
+	uint64_t ask_ns, move_ns, total_ns;
+};
+
+/* *e is NULL on success. Called exactly once, never from within the call that began it. */
+typedef void lending_done(void *ctx, const struct lending_report *r, const struct err *e);
+
+/*
+ * Borrows `bytes` (a multiple of 2 MiB) for a running guest and moves so much of its memory there.
+ * It stays until lending_give_back() or a recall. -errno with *e: refused at once, `done` is not
+ * called.
+ */
+int lending_borrow(struct monitor *m, const char *name, uint32_t lender, uint64_t bytes,
+	lending_done *done, void *ctx, struct err *e);
+
+/*
+ * Moves what one loan of this lender (or LENDING_ANY) holds back to its home, and ends the loan.
+ * -ENOENT with *e: there is none.
+ */
+int lending_give_back(struct monitor *m, const char *name, uint32_t lender, lending_done *done,
+	void *ctx, struct err *e);
+
+/* "lent_bytes", "borrowed_bytes" and "loans" of this cell, for listings. Added to *row. */
+void lending_describe(const struct monitor *m, json_t *row);
+
+#endif
