@@ -31,7 +31,8 @@ uint32_t cpu_set_count(const struct cpu_set *s)
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < WORDS; i++)
-		n += (uint32_t)__builtin_popcountll(s->words[i]);
+		if (s->words[i])
+			n += (uint32_t)__builtin_popcountll(s->words[i]);
 	return n;
 }
 

@@ -76,6 +76,8 @@ static const char *unsettled_owners(struct sim *s)
 			continue;
 		if (!lending_known(s, c) || loans_due(cell->loans) != UINT64_MAX)
 			return "loan books are not equal yet";
+		if (!visiting_settled(s, c))
+			return "home and host have not agreed on a visit";
 	}
 	for (uint32_t i = 0; i < s->guest_room; i++) {
 		const struct guest *g = &s->guests[i];
@@ -83,12 +85,11 @@ static const char *unsettled_owners(struct sim *s)
 		for (uint16_t k = 0; k < g->hold_count && g->running; k++)
 			if (g->holds[k].busy)
 				return "pages are still being moved";
-		for (uint16_t v = 0; v < g->vcpu_count && g->running; v++) {
-			uint16_t on = cell_of_cpu(s, g->vcpus[v].cpu);
-
-			if (!cpu_usable(s, on, g->vcpus[v].cpu - cpu_number(s, on, 0)))
+		for (uint16_t v = 0; v < g->vcpu_count && g->running; v++)
+			if (!balancing_executes(s, g, &g->vcpus[v]))
 				return "a vCPU is on a CPU that executes nothing";
-		}
+		if (g->running && check_gang_shares(s, g))
+			return "two vCPUs of a gang share a CPU";
 	}
 	return NULL;
 }
@@ -153,6 +154,15 @@ void check_dump(const struct sim *s)
 	static const char *const leads[] = { "", " proposes", " has committed" };
 	static const char *const steps[] = { "fences", "ends guests", "is ready", "has resumed" };
 
+	for (uint32_t i = 0; s->cfg.trace && i < s->guest_room; i++) {
+		const struct guest *g = &s->guests[i];
+
+		for (uint16_t v = 0; v < g->vcpu_count && g->running; v++)
+			sim_trace(s, "guest %u of cell %u%s: vCPU %u on CPU %u%s%s", g->number,
+				g->home, g->gang ? " (gang)" : "", v, g->vcpus[v].cpu,
+				g->vcpus[v].runnable ? "" : ", idle",
+				balancing_executes(s, g, &g->vcpus[v]) ? "" : ", which is gone");
+	}
 	for (uint16_t c = 0; s->cfg.trace && c < s->cfg.cells; c++) {
 		const struct cell *cell = &s->cells[c];
 		const struct membership *m = cell->m;

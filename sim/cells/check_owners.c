@@ -54,15 +54,28 @@ static void check_needs(struct sim *s, uint32_t guest, bool settled)
 			g->home, cells, g->needs.count);
 }
 
+bool check_gang_shares(const struct sim *s, const struct guest *g)
+{
+	uint32_t usable = 0;
+	bool shares = false;
+
+	for (uint16_t v = 0; v < g->vcpu_count; v++)
+		for (uint16_t k = 0; k < v && g->gang; k++)
+			shares |= g->vcpus[k].cpu == g->vcpus[v].cpu;
+	if (!shares)
+		return false;
+	for (uint32_t k = 0; k < cpus_per_cell(s); k++)
+		usable += cpu_usable(s, g->home, k);
+	return usable >= g->vcpu_count;
+}
+
+/* Unless CPUs went, when two may have to share one for a while. */
 static void check_vcpus(struct sim *s, uint32_t guest)
 {
 	const struct guest *g = &s->guests[guest];
 
-	for (uint16_t v = 0; v < g->vcpu_count; v++)
-		for (uint16_t k = 0; k < v && g->gang; k++)
-			if (g->vcpus[k].cpu == g->vcpus[v].cpu)
-				sim_violate(s, "gang: two vCPUs of guest %u of cell %u on CPU %u",
-					guest, g->home, g->vcpus[v].cpu);
+	if (!s->result->cpus_off && !s->result->node_deaths && check_gang_shares(s, g))
+		sim_violate(s, "gang: two vCPUs of guest %u of cell %u on one CPU", guest, g->home);
 }
 
 /* What a guest uses is in the book of whoever lent it, as far as that book is known. */

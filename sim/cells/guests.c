@@ -46,18 +46,6 @@ uint16_t guest_truth(const struct sim *s, const struct guest *g, struct need tru
 	return count;
 }
 
-void guest_unneed(struct sim *s, struct guest *g, uint16_t cell)
-{
-	struct need truth[TRUTH_MAX];
-	uint16_t count = guest_truth(s, g, truth);
-
-	for (uint16_t i = 0; i < count; i++)
-		if (truth[i].cell == cell && s->cfg.plant != PLANT_NEED_STRUCK_EARLY)
-			return;
-	if (cell != g->home)
-		needs_remove(&g->needs, cell);
-}
-
 /* The home monitor forgets a guest whose process is gone. */
 static void forget(struct sim *s, uint32_t guest)
 {
@@ -65,6 +53,7 @@ static void forget(struct sim *s, uint32_t guest)
 
 	g->in_book = false;
 	g->hold_count = 0;
+	visiting_guest_gone(s, g);
 	lending_guest_gone(s, guest);
 }
 
@@ -285,6 +274,7 @@ static void run_or_wait(struct sim *s, struct guest *g)
 	struct vcpu *v = &g->vcpus[sim_draw(s, g->vcpu_count)];
 
 	v->runnable = !v->runnable;
+	v->idle_since_ns = s->now_ns;
 }
 
 void guests_event(struct sim *s, const struct event *e)

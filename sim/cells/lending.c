@@ -118,6 +118,10 @@ void lending_view(struct sim *s, uint16_t cell, bool fenced)
 		loans_peer(
 			c->loans, s->now_ns, p, word_life(word), word_born(word), word_live(word));
 		c->peers[p] = word;
+		if (word_live(word))
+			c->peer[p].announce = true;
+		if (!word_live(word) || !same)
+			visiting_dead(s, cell, p);
 	}
 	s->books_changed = true;
 	lending_drain(s, cell);
@@ -333,12 +337,11 @@ static void moved_out(struct sim *s, uint16_t cell, uint64_t id, uint64_t keep)
 	h->busy = false;
 	h->line.units = keep;
 	h->used = h->used < keep ? h->used : keep;
-	if (keep == 0) {
+	if (keep == 0)
 		*h = g->holds[--g->hold_count];
-		guest_unneed(s, g, lender);
-	} else if (s->cfg.plant == PLANT_NEED_STRUCK_EARLY) {
-		guest_unneed(s, g, lender);
-	}
+	visiting_needs(s, g);
+	if (s->cfg.plant == PLANT_NEED_STRUCK_EARLY)
+		needs_remove(&g->needs, lender);
 	s->books_changed = true;
 	if (sim_hit(s, SITE_ACTION_CRASH)) {
 		monitor_kill(s, cell, "crash before a return");

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "numa/balance.h"
 #include "numa/check.h"
 
 uint64_t sim_draw(struct sim *s, uint64_t below)
@@ -274,7 +273,7 @@ static void live(struct sim *s)
 	case SIM_QUIET:
 		run_until(s, s->now_ns + s->cfg.fault_ms * MS);
 		s->busy = false;
-		settle(s, 0, "nothing");
+		settle(s, settle_limit(s), "the last guest came or went");
 		break;
 	default:
 		measure(s);
@@ -307,33 +306,62 @@ static void fini(struct sim *s)
 	free(s->books);
 	free(s->peer_words);
 	free(s->node_used);
-	free(s->balance);
-	free(s->distance);
+	free(s->peers);
+	free(s->visits);
+	free(s->visitors);
+	free(s->foreign);
+	free(s->idle_ns);
+	free(s->round);
 	free(s->far);
 	free(s->agreed);
 	free(s->slots);
 }
 
+/* Describes the machine, or one cell of it if it is too big for that. */
+static void describe(struct sim *s)
+{
+	uint32_t nodes = s->cfg.nodes, cells = s->cfg.cells;
+
+	s->wide = cells * nodes <= MACHINE_NODES_MAX;
+	s->partition.cell_count = s->wide ? cells : 1;
+	s->layout.node_count = s->partition.cell_count * nodes;
+	for (uint32_t n = 0; n < s->layout.node_count; n++) {
+		struct cell_plan *plan = &s->partition.cells[n / nodes];
+
+		s->layout.nodes[n].os_node = n;
+		s->layout.nodes[n].memory_bytes = 1;
+		for (uint32_t k = 0; k < CPUS_PER_NODE; k++)
+			cpu_set_add(&s->layout.nodes[n].cpus, n * CPUS_PER_NODE + k);
+		cpu_set_merge(&plan->cpus, &s->layout.nodes[n].cpus);
+		plan->nodes[plan->node_count++] = n;
+		plan->memory_bytes++;
+		for (uint32_t to = 0; to < s->layout.node_count; to++) {
+			uint32_t far = n / nodes > to / nodes ? n / nodes - to / nodes
+							      : to / nodes - n / nodes;
+
+			s->layout.distance[n][to] = (uint8_t)(n == to ? 10 : 15 + 3 * far);
+		}
+	}
+}
+
 /* What lending and balancing need; false: no memory. */
 static bool lend_and_balance(struct sim *s)
 {
-	size_t n = s->cfg.cells, nodes = s->cfg.nodes, width = WINDOW * nodes;
+	size_t n = s->cfg.cells;
 
+	describe(s);
 	s->books = calloc(n, s->book_bytes);
 	s->peer_words = calloc(n * n, sizeof(*s->peer_words));
-	s->node_used = calloc(n * nodes, sizeof(*s->node_used));
-	s->balance = malloc(balance_bytes((uint32_t)(width * CPUS_PER_NODE), (uint32_t)width));
-	s->distance = malloc(width * width);
+	s->node_used = calloc(n * s->cfg.nodes, sizeof(*s->node_used));
+	s->peers = calloc(n * n, sizeof(*s->peers));
+	s->foreign = calloc(CPU_SET_CPUS, sizeof(*s->foreign));
+	s->idle_ns = calloc(CPU_SET_CPUS, sizeof(*s->idle_ns));
+	s->visits = s->wide ? calloc(n, sizeof(*s->visits)) : NULL;
+	s->visitors = s->wide ? calloc(n, sizeof(*s->visitors)) : NULL;
 	s->far = malloc(2 * n);
-	if (!s->books || !s->peer_words || !s->node_used || !s->balance || !s->distance || !s->far)
+	if (!s->books || !s->peer_words || !s->node_used || !s->peers || !s->foreign ||
+		!s->idle_ns || !s->far || (s->wide && !(s->visits && s->visitors)))
 		return false;
-	for (size_t i = 0; i < width * width; i++) {
-		size_t a = i / width / nodes, b = i % width / nodes;
-
-		s->distance[i] = i / width == i % width
-					 ? 10
-					 : (uint8_t)(a > b ? 15 + 10 * (a - b) : 15 + 10 * (b - a));
-	}
 	for (size_t i = 0; i < 2 * n; i++) {
 		size_t far = i > n ? i - n : n - i;
 

@@ -8,7 +8,9 @@
 
 #include "faultcontain/member.h"
 #include "faultcontain/needs.h"
+#include "numa/cells.h"
 #include "numa/loans.h"
+#include "numa/visits.h"
 #include "sim/cells/sim.h"
 
 #define US UINT64_C(1000)
@@ -33,14 +35,18 @@
 #define CPUS_PER_NODE 2u
 #define CPUS_MAX (NODES_MAX * CPUS_PER_NODE) /* of a cell */
 
-/* Cells tell each other their loads, lend and take vCPUs this far, by their numbers. */
+/* Cells lend this far, by their numbers. */
 #define REACH 4u
 #define WINDOW (2u * REACH + 1u)
-#define BALANCE_NS (40 * MS)
+#define BALANCE_NS (50 * MS)
 
 /* Operations of messages besides those of membership. */
 #define SIM_OP_LOAN WIRE_OP_CELL /* plus enum loan_op */
 #define SIM_OP_LOAD (WIRE_OP_CELL + 0x20u)
+#define SIM_OP_VISIT (WIRE_OP_CELL + 0x21u)
+#define SIM_OP_VISIT_ANSWER (WIRE_OP_CELL + 0x22u)
+#define SIM_OP_VISITS (WIRE_OP_CELL + 0x23u)
+#define CALLS_MAX 16u
 
 /* Where something can go wrong: drawn active per machine, then happens per hit. */
 enum site {
@@ -84,6 +90,7 @@ enum what {
 	EV_USE,	    /* a guest's monitor has made borrowed memory usable for it */
 	EV_UNUSE,   /* ... has moved it out of borrowed memory */
 	EV_BALANCE,
+	EV_CALL_LATE, /* a visit was not answered in time */
 	EV_THAW,
 	EV_CONTINUE, /* a stopped monitor goes on */
 	EV_FAULT,    /* the next fault is due */
@@ -110,7 +117,7 @@ struct event {
 		uint32_t born; /* EV_FENCE */
 		struct {
 			uint64_t id, keep;
-		} loan; /* EV_USE, EV_UNUSE */
+		} loan; /* EV_USE, EV_UNUSE; id alone: EV_CALL_LATE */
 	};
 };
 
@@ -122,10 +129,11 @@ struct hold {
 };
 
 struct vcpu {
-	uint32_t cpu;  /* of the machine, see cpu_number() */
+	uint32_t cpu;  /* of the machine, see cpu_number(); or, but in a gang, of its node */
 	uint32_t born; /* boot of that CPU's cell when it was put there */
 	bool runnable;
-	uint64_t moved_ns;
+	uint64_t moved_ns, idle_since_ns;
+	uint32_t home_cpu; /* where it goes when its host lets it go */
 };
 
 /* A guest's process, which outlives its monitor, with what it keeps on record for it. */
@@ -143,14 +151,26 @@ struct guest {
 	struct needs needs;
 };
 
-/* What a cell last said of itself to one within its reach. */
+/* What a cell within reach last said of its memory. */
 struct told {
 	uint32_t born; /* 0: nothing */
 	uint32_t free_units;
-	uint16_t usable;	  /* bit per CPU */
-	uint8_t load[CPUS_MAX];	  /* of its CPUs */
-	uint8_t yours[CPUS_MAX];  /* of these, the receiver's guests' */
-	uint8_t visits[CPUS_MAX]; /* of its guests' on the receiver's CPUs */
+};
+
+/* What is known of another cell's CPUs; at its own place, what a cell tells of itself. */
+struct peer_cpus {
+	bool known;
+	bool announce; /* it is to be told which vCPUs visit it */
+	struct loads_cpu cpus[CPUS_MAX];
+};
+
+/* A call to a host that is open. */
+struct visit_call {
+	uint64_t req, id; /* req 0: free */
+	uint32_t vcpu, cpu;
+	uint16_t host;
+	bool end;
+	char name[VISIT_NAME_BYTES];
 };
 
 struct link {
@@ -194,6 +214,11 @@ struct cell {
 	bool suspended;
 	uint16_t refused; /* bit per cell within reach */
 	struct told told[WINDOW];
+	struct peer_cpus *peer; /* [cells] */
+	struct visit_call calls[CALLS_MAX];
+	uint32_t own_load[CPUS_MAX];
+	uint64_t cpu_busy_ns[CPUS_MAX];
+	uint64_t ticks;
 };
 
 /* Where a membership lives; what is planted finds its machine through it. */
@@ -223,10 +248,18 @@ struct sim {
 	uint8_t *books; /* the cells' loan books, book_bytes apart */
 	size_t book_bytes;
 	uint64_t *peer_words;
-	uint32_t *node_used; /* scratch of check_books() */
-	uint8_t *balance;    /* scratch of the balancer */
-	uint8_t *distance;   /* of the nodes within reach, for it */
-	uint8_t *far;	     /* [2 * cells]: distance by difference of cell numbers */
+	uint32_t *node_used;	 /* scratch of check_books() */
+	struct peer_cpus *peers; /* [cells * cells] */
+	bool wide;		 /* vCPUs go to other cells: the layout is the whole machine */
+	struct machine layout;	 /* else it is one cell */
+	struct cells partition;
+	struct visits *visits; /* [cells], if wide; as the next */
+	struct visitors *visitors;
+	uint16_t *foreign; /* scratch of a round, as the next two */
+	uint64_t *idle_ns;
+	uint8_t *round;
+	size_t round_room;
+	uint8_t *far; /* [2 * cells]: distance by difference of cell numbers */
 	struct event *heap;
 	size_t heap_count, heap_room;
 	struct agreed *agreed;
@@ -304,8 +337,6 @@ uint32_t guests_units(const struct sim *s, uint16_t cell, uint16_t node);
 /* The cells that it really needs, some perhaps twice. Returns their number. */
 #define TRUTH_MAX (1u + HOLDS_MAX + VCPUS_MAX)
 uint16_t guest_truth(const struct sim *s, const struct guest *g, struct need truth[TRUTH_MAX]);
-/* If it has nothing there any more, its monitor strikes the need. */
-void guest_unneed(struct sim *s, struct guest *g, uint16_t cell);
 
 /* lending.c */
 void lending_start(struct sim *s, uint16_t cell);
@@ -337,8 +368,39 @@ void lending_drain(struct sim *s, uint16_t cell);
 void balancing_start(struct sim *s, uint16_t cell);
 void balancing_event(struct sim *s, const struct event *e);
 void balancing_message(struct sim *s, uint16_t cell, uint16_t from, const void *body, size_t bytes);
-/* Gives the vCPUs of a new guest their first CPUs; false if there are none. */
+/* Gives the vCPUs of a new guest their first CPUs; false if there are too few for a gang. */
 bool balancing_place(struct sim *s, uint32_t guest);
+/* The home binds the vCPU to another CPU. */
+void balancing_put(struct sim *s, struct guest *g, uint16_t vcpu, uint32_t cpu);
+/* Where a vCPU goes whose host has let it go. */
+uint32_t balancing_back(struct sim *s, struct guest *g, uint16_t vcpu);
+/* Does any CPU execute that the vCPU may use? */
+bool balancing_executes(const struct sim *s, const struct guest *g, const struct vcpu *v);
+
+/* visiting.c */
+void visiting_start(struct sim *s, uint16_t cell);
+void visiting_announce_all(struct sim *s, uint16_t cell);
+void visiting_talk(struct sim *s, uint16_t cell);
+void visiting_ask(struct sim *s, struct guest *g, uint16_t vcpu, uint32_t cpu);
+void visiting_leave(struct sim *s, struct guest *g, uint16_t vcpu, uint32_t cpu);
+void visiting_late(struct sim *s, const struct event *e);
+void visiting_message(
+	struct sim *s, uint16_t cell, uint16_t from, uint16_t op, const void *body, size_t bytes);
+void visiting_guest_gone(struct sim *s, const struct guest *g);
+void visiting_dead(struct sim *s, uint16_t cell, uint16_t dead);
+/* Records what the guest needs by its monitor's books, and no more. */
+void visiting_needs(struct sim *s, struct guest *g);
+/* Visitors on a CPU of this cell. */
+uint32_t visiting_on(const struct sim *s, uint16_t cell, uint32_t cpu);
+/* Takes this cell's own visits off what others said of their CPUs. */
+void visiting_subtract_own(const struct sim *s, uint16_t cell, uint16_t *foreign);
+bool visiting_under_way(const struct sim *s, const struct guest *g, uint16_t vcpu);
+bool visiting_settled(struct sim *s, uint16_t cell);
+
+static inline uint32_t cpus_per_cell(const struct sim *s)
+{
+	return s->cfg.nodes * CPUS_PER_NODE;
+}
 
 static inline uint32_t cpu_number(const struct sim *s, uint16_t cell, uint32_t cpu)
 {
@@ -369,6 +431,8 @@ void faults_init_system(struct sim *s);
 void check_view(struct sim *s, uint16_t cell, const struct member_action *a);
 void check_resumed(struct sim *s, uint16_t cell);
 /* check_owners.c: promise 4, and what guests need. */
+/* Do vCPUs of a gang share a CPU though there are enough in the cells that it needs? */
+bool check_gang_shares(const struct sim *s, const struct guest *g);
 void check_books(struct sim *s, bool settled);
 /* NULL when the machine is whole, else in words what it waits for. */
 const char *check_unsettled(struct sim *s);

@@ -447,6 +447,9 @@ void monitor_event(struct sim *s, const struct event *e)
 	case EV_BALANCE:
 		balancing_event(s, e);
 		return;
+	case EV_CALL_LATE:
+		visiting_late(s, e);
+		return;
 	case EV_LATE:
 		guests_end_needing(s, e->cell, &c->late);
 		break;

@@ -22,6 +22,8 @@
 #define BYTES_PER_NS 4u
 #define SLOWNESS 40u
 
+_Static_assert(VISITS_LIST_BYTES_MAX >= 24u + 8u * WIRE_CELLS_MAX, "a view is larger");
+
 static struct link *link_of(struct sim *s, uint16_t from, uint16_t to)
 {
 	return &s->links[(size_t)from * s->cfg.cells + to];
@@ -94,7 +96,7 @@ void net_send(
 		.src_incarnation = s->cells[from].life,
 		.dst_incarnation = l->peer_life,
 		.body_bytes = (uint32_t)bytes };
-	uint8_t frame[sizeof(h) + 24 + (size_t)8 * WIRE_CELLS_MAX];
+	uint8_t frame[sizeof(h) + VISITS_LIST_BYTES_MAX];
 	struct event e = { .what = EV_MESSAGE,
 		.cell = to,
 		.cell_life = l->peer_life,
@@ -102,6 +104,7 @@ void net_send(
 		.life = s->cells[from].life };
 	uint64_t depart_ns = occupy(s, from, SEND_NS + bytes / BYTES_PER_NS);
 
+	CHECK(bytes <= VISITS_LIST_BYTES_MAX); /* the largest of all */
 	s->result->messages++;
 	if (s->measuring && s->evidence_ns && op != MEMBER_OP_HEARTBEAT && op < SIM_OP_LOAN)
 		s->cells[from].messages++;
@@ -164,6 +167,8 @@ static void cell_message(
 			e->cell, c->life, e->life, e->about, e->cell_life);
 	if (h->op == SIM_OP_LOAD)
 		balancing_message(s, e->cell, e->about, body, h->body_bytes);
+	else if (h->op > SIM_OP_LOAD)
+		visiting_message(s, e->cell, e->about, h->op, body, h->body_bytes);
 	else
 		lending_message(
 			s, e->cell, e->about, (uint16_t)(h->op - SIM_OP_LOAN), body, h->body_bytes);
