@@ -16,6 +16,7 @@ struct round {
 	uint32_t *os_cpu; /* of each of cpus[] */
 	uint32_t *index;  /* [CPU_SET_CPUS]: the reverse, CPU_NONE for no CPU of the machine */
 	uint32_t *place;  /* [vcpu_count]: index of the CPU that it counts on */
+	uint32_t *was;	  /* the same, when the round began */
 	struct balance_vcpu *vcpus;   /* ours, and then those of others */
 	struct balance_guest *guests; /* ours, and one that nothing of may move */
 	uint8_t *distance;
@@ -87,13 +88,20 @@ static uint32_t least_busy(
 	return best;
 }
 
+static bool is_one(const struct cpu_set *s)
+{
+	uint32_t first = cpu_set_next(s, 0);
+
+	return first != CPU_NONE && cpu_set_next(s, first + 1) == CPU_NONE;
+}
+
 static void place_by_width(const struct round_input *in, uint16_t load[CPU_SET_CPUS],
 	uint32_t *cpus, bool pinned, bool runnable)
 {
 	for (uint32_t v = 0; v < in->vcpu_count; v++) {
 		const struct round_vcpu *vcpu = &in->vcpus[v];
 
-		if ((cpu_set_count(&vcpu->allowed) == 1) != pinned || vcpu->runnable != runnable)
+		if (is_one(&vcpu->allowed) != pinned || vcpu->runnable != runnable)
 			continue;
 		cpus[v] = least_busy(in, vcpu, load);
 		if (cpus[v] != CPU_NONE && runnable)
@@ -129,7 +137,7 @@ size_t round_bytes(const struct machine *machine, uint32_t vcpus, uint32_t guest
 
 	return EIGHT(sizeof(struct round)) + EIGHT(cpus * sizeof(struct balance_cpu)) +
 	       EIGHT(cpus * sizeof(uint32_t)) + EIGHT(CPU_SET_CPUS * sizeof(uint32_t)) +
-	       EIGHT((vcpus + 1) * sizeof(uint32_t)) +
+	       2 * EIGHT((vcpus + 1) * sizeof(uint32_t)) +
 	       EIGHT(((size_t)vcpus + foreign) * sizeof(struct balance_vcpu)) +
 	       EIGHT(((size_t)guests + 1) * sizeof(struct balance_guest)) +
 	       EIGHT((size_t)machine->node_count * machine->node_count) +
@@ -181,6 +189,7 @@ static uint32_t list_vcpus(struct round *r)
 			vcpu->held || (vcpu->moved_ns && in->now_ns - vcpu->moved_ns < in->stay_ns);
 
 		r->place[v] = r->place[v] == CPU_NONE ? BALANCE_NONE : r->index[r->place[v]];
+		r->was[v] = r->place[v];
 		r->vcpus[v] = (struct balance_vcpu){ .cpu = r->place[v],
 			.guest = stays ? in->guest_count : vcpu->guest,
 			.runnable = vcpu->runnable,
@@ -204,6 +213,7 @@ static void begin(struct round *r, uint8_t *at, uint32_t foreign)
 	r->os_cpu = carve(&at, cpus * sizeof(uint32_t));
 	r->index = carve(&at, CPU_SET_CPUS * sizeof(uint32_t));
 	r->place = carve(&at, (in->vcpu_count + 1) * sizeof(uint32_t));
+	r->was = carve(&at, (in->vcpu_count + 1) * sizeof(uint32_t));
 	r->vcpus = carve(&at, ((size_t)in->vcpu_count + foreign) * sizeof(*r->vcpus));
 	r->guests = carve(&at, ((size_t)in->guest_count + 1) * sizeof(*r->guests));
 	r->distance = carve(&at, (size_t)nodes * nodes);
@@ -230,7 +240,7 @@ static void begin(struct round *r, uint8_t *at, uint32_t foreign)
 /* --- moves --- */
 
 /* Is there another vCPU of the same gang on that CPU (index)? */
-static bool gang_clash(const struct round *r, uint32_t vcpu, uint32_t cpu)
+static bool gang_shares(const struct round *r, const uint32_t *place, uint32_t vcpu, uint32_t cpu)
 {
 	const struct round_input *in = r->in;
 	uint32_t guest = in->vcpus[vcpu].guest;
@@ -238,9 +248,15 @@ static bool gang_clash(const struct round *r, uint32_t vcpu, uint32_t cpu)
 	if (!in->guests[guest].gang)
 		return false;
 	for (uint32_t v = 0; v < in->vcpu_count; v++)
-		if (v != vcpu && in->vcpus[v].guest == guest && r->place[v] == cpu)
+		if (v != vcpu && in->vcpus[v].guest == guest && place[v] == cpu)
 			return true;
 	return false;
+}
+
+/* Or was there when the round began? To leave a CPU may take a host's consent. */
+static bool gang_clash(const struct round *r, uint32_t vcpu, uint32_t cpu)
+{
+	return gang_shares(r, r->place, vcpu, cpu) || gang_shares(r, r->was, vcpu, cpu);
 }
 
 /* Writes it down, over what was decided of this vCPU before. false: no room. */
@@ -275,18 +291,22 @@ static uint32_t others_on(const struct round *r, uint32_t cpu, uint32_t vcpu)
 	return balance_load(r->b, cpu) - (r->place[vcpu] == cpu && r->vcpus[vcpu].runnable);
 }
 
+/* Where a CPU is looked for: near the memory, in the home cell, in all cells that are needed. */
+enum where { NEAR, AT_HOME, NEEDED };
+
 /*
- * The least busy CPU (index) of the cells that the guest needs, near its memory
- * (or anywhere), and none that it shares with its gang; the lowest on ties.
+ * The least busy CPU (index) of the cells that the guest needs, as far as `where`
+ * allows, and none that it shares with its gang; the lowest on ties.
  */
-static uint32_t find_cpu(const struct round *r, uint32_t vcpu, bool near, bool alone)
+static uint32_t find_cpu(const struct round *r, uint32_t vcpu, enum where where, bool alone)
 {
 	const struct round_guest *g = &r->in->guests[r->in->vcpus[vcpu].guest];
 	uint32_t best = CPU_NONE;
 
 	for (uint32_t c = 0; c < r->cpu_count; c++) {
 		if (!r->cpus[c].usable || !balance_needs(&g->needs, r->cpus[c].cell) ||
-			(near && !cpu_set_has(&g->near, r->os_cpu[c])) ||
+			(where == NEAR && !cpu_set_has(&g->near, r->os_cpu[c])) ||
+			(where == AT_HOME && r->cpus[c].cell != g->home) ||
 			(alone && gang_clash(r, vcpu, c)))
 			continue;
 		if (best == CPU_NONE || others_on(r, c, vcpu) < others_on(r, best, vcpu))
@@ -295,16 +315,29 @@ static uint32_t find_cpu(const struct round *r, uint32_t vcpu, bool near, bool a
 	return best;
 }
 
-static uint32_t find_any(const struct round *r, uint32_t vcpu)
+/*
+ * One that is lost goes where nobody has to be asked, even if two of a gang share a
+ * CPU then: a host may refuse it, again and again. The gang is sorted out afterwards.
+ */
+static uint32_t find_any(const struct round *r, uint32_t vcpu, bool lost)
 {
-	uint32_t cpu = find_cpu(r, vcpu, true, true);
+	static const struct {
+		enum where where;
+		bool alone, lost;
+	} order[] = {
+		{ NEAR, true, true },
+		{ AT_HOME, true, true },
+		{ NEEDED, true, false },
+		{ NEAR, false, true },
+		{ AT_HOME, false, true },
+		{ NEEDED, false, true },
+	};
+	uint32_t cpu = CPU_NONE;
 
-	if (cpu == CPU_NONE)
-		cpu = find_cpu(r, vcpu, false, true);
-	if (cpu == CPU_NONE)
-		cpu = find_cpu(
-			r, vcpu, true, false); /* CPUs are gone: better two on one than none */
-	return cpu == CPU_NONE ? find_cpu(r, vcpu, false, false) : cpu;
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]) && cpu == CPU_NONE; i++)
+		if (!lost || order[i].lost)
+			cpu = find_cpu(r, vcpu, order[i].where, order[i].alone);
+	return cpu;
 }
 
 /* May it run on CPUs of cells that its guest does not need? */
@@ -332,13 +365,12 @@ static void put_in_order(struct round *r)
 		uint32_t cpu;
 
 		if (!lost && (!gang || vcpu->held ||
-				     (cpu_set_count(&vcpu->allowed) == 1 &&
-					     !gang_clash(r, v, r->place[v]))))
+				     (is_one(&vcpu->allowed) &&
+					     !gang_shares(r, r->place, v, r->place[v]))))
 			continue;
-		cpu = find_any(r, v);
+		cpu = find_any(r, v, lost);
 		/* Two that share one CPU of a gang for want of another stay as they are. */
-		if (cpu == CPU_NONE ||
-			(!lost && cpu == r->place[v] && cpu_set_count(&vcpu->allowed) == 1))
+		if (cpu == CPU_NONE || (!lost && cpu == r->place[v] && is_one(&vcpu->allowed)))
 			continue;
 		put(r, v, cpu, lost ? ROUND_LOST : ROUND_GANG);
 	}
@@ -358,7 +390,7 @@ static void send_home(struct round *r)
 		if (at == BALANCE_NONE || cpu_set_has(&g->near, r->os_cpu[at]) ||
 			r->vcpus[v].guest == in->guest_count || (!idle && !vcpu->runnable))
 			continue;
-		to = find_cpu(r, v, true, true);
+		to = find_cpu(r, v, NEAR, true);
 		if (to == CPU_NONE ||
 			(!idle && balance_load(r->b, to) + 1 > balance_load(r->b, at)))
 			continue;
@@ -366,12 +398,23 @@ static void send_home(struct round *r)
 	}
 }
 
-/* The balancer's moves, which are in its books already. */
+static bool was_lost(const struct round *r, uint32_t vcpu)
+{
+	for (uint32_t i = 0; i < r->move_count; i++)
+		if (r->moves[i].vcpu == vcpu && r->moves[i].reason == ROUND_LOST)
+			return true;
+	return false;
+}
+
+/*
+ * The balancer's moves, which are in its books already. One that has just been found
+ * a CPU gets there first.
+ */
 static void take(
 	struct round *r, const struct balance_move *moves, uint32_t count, enum round_reason reason)
 {
 	for (uint32_t i = 0; i < count; i++)
-		if (!gang_clash(r, moves[i].vcpu, moves[i].to))
+		if (!was_lost(r, moves[i].vcpu) && !gang_clash(r, moves[i].vcpu, moves[i].to))
 			note(r, moves[i].vcpu, moves[i].to, reason);
 }
 
@@ -443,6 +486,38 @@ uint32_t round_decide(
 			ROUND_SPREAD);
 	drop_idle_moves(r);
 	return r->move_count;
+}
+
+/* --- coming back --- */
+
+/* Is it a CPU of the vCPU's home that it may have for itself, if it is of a gang? */
+static bool is_free(const struct round_input *in, uint32_t vcpu, uint32_t cpu)
+{
+	const struct round_guest *g = &in->guests[in->vcpus[vcpu].guest];
+
+	if (!cpu_set_has(&in->usable, cpu) || cell_of(in, cpu) != g->home)
+		return false;
+	for (uint32_t v = 0; g->gang && v < in->vcpu_count; v++)
+		if (v != vcpu && in->vcpus[v].guest == in->vcpus[vcpu].guest &&
+			cpu_set_has(&in->vcpus[v].allowed, cpu))
+			return false;
+	return true;
+}
+
+uint32_t round_back(const struct round_input *in, uint32_t vcpu, uint32_t wanted)
+{
+	const struct round_guest *g = &in->guests[in->vcpus[vcpu].guest];
+	uint32_t best = CPU_NONE;
+
+	if (is_free(in, vcpu, wanted))
+		return wanted;
+	for (uint32_t cpu = cpu_set_next(&in->usable, 0); cpu != CPU_NONE;
+		cpu = cpu_set_next(&in->usable, cpu + 1))
+		if (is_free(in, vcpu, cpu) &&
+			(best == CPU_NONE ||
+				(cpu_set_has(&g->near, cpu) && !cpu_set_has(&g->near, best))))
+			best = cpu;
+	return best == CPU_NONE ? wanted : best;
 }
 
 /* --- a new gang --- */

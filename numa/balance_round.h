@@ -107,6 +107,14 @@ void round_cpus(const struct machine *machine, uint32_t cpu, bool gang, struct c
 bool round_gang(const struct round_input *in, uint32_t guest, uint32_t vcpus, uint32_t *to,
 	uint32_t *found);
 
+/*
+ * Where a vCPU that comes back from another cell goes: to `wanted`, which was decided
+ * when it was asked back; but if another one of its gang has got that CPU meanwhile, or
+ * it is gone, to a usable CPU of its home without one of the gang, near its memory
+ * first, the lowest. If there is none, `wanted`.
+ */
+uint32_t round_back(const struct round_input *in, uint32_t vcpu, uint32_t wanted);
+
 /* In a word, for events and listings. */
 const char *round_reason_name(enum round_reason reason);
 

@@ -26,7 +26,7 @@ void visits_init(struct visits *v)
 
 static struct visit *by_id(struct visits *v, uint64_t id)
 {
-	for (uint32_t i = 0; i < VISITS_MAX; i++)
+	for (uint32_t i = 0; i < v->end; i++)
 		if (v->rows[i].state != VISIT_FREE && v->rows[i].id == id)
 			return &v->rows[i];
 	return NULL;
@@ -45,7 +45,7 @@ static bool is_there(const struct visit *row)
 
 struct visit *visits_find(struct visits *v, const char *name, uint32_t vcpu)
 {
-	for (uint32_t i = 0; i < VISITS_MAX; i++) {
+	for (uint32_t i = 0; i < v->end; i++) {
 		struct visit *row = &v->rows[i];
 
 		if (is_current(row) && row->vcpu == vcpu && !strcmp(row->name, name))
@@ -57,21 +57,23 @@ struct visit *visits_find(struct visits *v, const char *name, uint32_t vcpu)
 static struct visit *add(struct visits *v, enum visit_state state, uint32_t host, const char *name,
 	uint32_t vcpu, uint32_t cpu)
 {
+	struct visit *row = NULL;
+
 	CHECK(host < VISITS_CELLS_MAX);
 	if (visits_find(v, name, vcpu))
 		return NULL;
-	for (uint32_t i = 0; i < VISITS_MAX; i++) {
-		struct visit *row = &v->rows[i];
-
-		if (row->state != VISIT_FREE)
-			continue;
-		*row = (struct visit){
-			.state = state, .id = v->next_id++, .host = host, .vcpu = vcpu, .cpu = cpu
-		};
-		visit_copy_name(row->name, name);
-		return row;
-	}
-	return NULL;
+	for (uint32_t i = 0; i < v->end && !row; i++)
+		if (v->rows[i].state == VISIT_FREE)
+			row = &v->rows[i];
+	if (!row && v->end == VISITS_MAX)
+		return NULL;
+	if (!row)
+		row = &v->rows[v->end++];
+	*row = (struct visit){
+		.state = state, .id = v->next_id++, .host = host, .vcpu = vcpu, .cpu = cpu
+	};
+	visit_copy_name(row->name, name);
+	return row;
 }
 
 struct visit *visits_ask(
@@ -133,7 +135,7 @@ void visits_cancel(struct visits *v, const char *name, uint32_t vcpu)
 
 void visits_forget(struct visits *v, const char *name)
 {
-	for (uint32_t i = 0; i < VISITS_MAX; i++) {
+	for (uint32_t i = 0; i < v->end; i++) {
 		struct visit *row = &v->rows[i];
 
 		if (is_current(row) && !strcmp(row->name, name))
@@ -143,7 +145,7 @@ void visits_forget(struct visits *v, const char *name)
 
 struct visit *visits_due(struct visits *v, uint32_t host, uint64_t now_ns, uint64_t retry_ns)
 {
-	for (uint32_t i = 0; i < VISITS_MAX; i++) {
+	for (uint32_t i = 0; i < v->end; i++) {
 		struct visit *row = &v->rows[i];
 
 		if ((row->state != VISIT_ENDING && row->state != VISIT_LEAVING) ||
@@ -174,14 +176,14 @@ bool visits_ended(struct visits *v, uint64_t id, bool heard)
 
 void visits_dead(struct visits *v, uint32_t host)
 {
-	for (uint32_t i = 0; i < VISITS_MAX; i++)
+	for (uint32_t i = 0; i < v->end; i++)
 		if (v->rows[i].host == host && !is_there(&v->rows[i]))
 			v->rows[i].state = VISIT_FREE;
 }
 
 bool visits_open(const struct visits *v, uint32_t host)
 {
-	for (uint32_t i = 0; i < VISITS_MAX; i++)
+	for (uint32_t i = 0; i < v->end; i++)
 		if (v->rows[i].host == host &&
 			(v->rows[i].state == VISIT_ASKING ||
 				(v->rows[i].state != VISIT_FREE && v->rows[i].open)))
@@ -194,7 +196,7 @@ uint32_t visits_needs(const struct visits *v, const char *name, uint32_t cells[V
 	bool needed[VISITS_CELLS_MAX] = { false };
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < VISITS_MAX; i++)
+	for (uint32_t i = 0; i < v->end; i++)
 		if (is_there(&v->rows[i]) && !strcmp(v->rows[i].name, name))
 			needed[v->rows[i].host] = true;
 	for (uint32_t cell = 0; cell < VISITS_CELLS_MAX; cell++)

@@ -132,7 +132,7 @@ size_t visits_announce(const struct visits *v, uint32_t host, uint8_t *body)
 	uint32_t count = 0;
 
 	memset(body, 0, 16);
-	for (uint32_t i = 0; i < VISITS_MAX && count < VISITS_LIST_MAX; i++) {
+	for (uint32_t i = 0; i < v->end && count < VISITS_LIST_MAX; i++) {
 		const struct visit *row = &v->rows[i];
 		struct visit_msg m = {
 			.op = VISIT_ASK, .id = row->id, .vcpu = row->vcpu, .cpu = row->cpu

@@ -246,14 +246,28 @@ static bool waited_for(const struct monitor *m, const char *name, uint32_t vcpu)
 	return false;
 }
 
+/* Where it was to go may be taken by now. */
+static uint32_t way_back(struct monitor *m, const struct bal_vcpu *v)
+{
+	uint32_t cpu = v->home_cpu;
+	struct bal_input i;
+
+	balancing_input(m, monitor_now_ns(), &i);
+	for (uint32_t k = 0; k < i.in.vcpu_count; k++)
+		if (i.who[k] == v)
+			cpu = round_back(&i.in, k, cpu);
+	balancing_input_free(&i);
+	return cpu;
+}
+
 /* The host has let it go: first the move, then the need. */
 static void come_back(struct bal_ask *ask, struct bal_guest *g, uint32_t host)
 {
 	struct monitor *m = ask->m;
 	struct bal_vcpu *v = &g->vcpus[ask->vcpu];
 	bool manual = waited_for(m, g->name, ask->vcpu);
-	int rc = balancing_bind(
-		m, g, v, v->home_cpu, manual, manual ? ROUND_REASON_COUNT : ROUND_HOME);
+	int rc = balancing_bind(m, g, v, manual ? v->home_cpu : way_back(m, v), manual,
+		manual ? ROUND_REASON_COUNT : ROUND_HOME);
 
 	if (rc) {
 		/* It is there still, and the host has to know. */

@@ -243,12 +243,15 @@ static void serve(struct sim *s)
 	/* Unless nobody within reach has memory to spare, it must get some. */
 	while (!s->result->violated && s->guests[guest].running && !holds_any(&s->guests[guest])) {
 		run_until(s, s->now_ns + s->pace * BALANCE_NS);
+		if (s->now_ns > end_ns)
+			sim_violate(s, "service: nobody lends to guest %u", guest);
+		/* It may have been powered off, as any other. */
+		if (!s->guests[guest].running || !monitor_serves(s, s->guests[guest].home))
+			continue;
 		if (lending_pick(s, &s->guests[guest], 1) == CELLSET_NONE &&
 			s->now_ns + settle_limit(s) > end_ns + s->pace * 4 * BALANCE_NS)
 			break;
 		(void)lending_borrow(s, guest, 1);
-		if (s->now_ns > end_ns)
-			sim_violate(s, "service: nobody lends to guest %u", guest);
 	}
 	settle(s, settle_limit(s), "the last guest");
 }

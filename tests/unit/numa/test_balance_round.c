@@ -299,3 +299,62 @@ Test(balance_round, what_it_decides_settles)
 		cr_assert_lt(rounds, 20, "seed %llu goes to and fro", (unsigned long long)seed);
 	}
 }
+
+Test(balance_round, who_lost_its_cpu_goes_where_nobody_is_asked)
+{
+	struct lab *l = new_lab();
+
+	/* Its guest needs cell 0 too, whose CPUs are free, but that cell may refuse for ever. */
+	l->guests[0].gang = true;
+	l->guests[0].needs_max = 2;
+	balance_need(&l->guests[0].needs, 0);
+	add(l, 0, "4", true);
+	add(l, 0, "5", true);
+	cr_assert_eq(cpu_set_parse("0-4", &l->in.usable), 0);
+	l->in.scopes = ROUND_IN_CELL;
+	cr_assert_eq(decide(l), 1);
+	cr_assert_eq(l->moves[0].vcpu, 1);
+	cr_assert_eq(l->moves[0].to, 4, "with another one of its gang, for want of a CPU here");
+	cr_assert_eq(l->moves[0].reason, ROUND_LOST);
+	/* Whatever the balancer says of it in the same round. */
+	l->in.scopes |= ROUND_MACHINE;
+	l->vcpus[0].held = true;
+	cr_assert_eq(decide(l), 1);
+	cr_assert_eq(l->moves[0].to, 4);
+	l->vcpus[0].held = false;
+	/* Then it is sorted out with the other cell. */
+	cr_assert_eq(cpu_set_parse("4", &l->vcpus[1].allowed), 0);
+	cr_assert_eq(decide(l), 1);
+	cr_assert_leq(l->moves[0].to, 3);
+	cr_assert_eq(l->moves[0].reason, ROUND_GANG);
+}
+
+Test(balance_round, no_gang_follows_itself_to_a_cpu_that_is_left_in_the_same_round)
+{
+	struct lab *l = new_lab();
+
+	l->guests[0].gang = true;
+	add(l, 0, "6", true); /* goes to 4, near its memory */
+	add(l, 0, "5", true); /* shares its CPU with the next */
+	add(l, 1, "5", true)->held = true;
+	l->foreign[7] = 1;
+	for (uint32_t i = decide(l); i > 0; i--)
+		cr_assert_neq(l->moves[i - 1].to, 6, "that vCPU may be refused, and stay");
+}
+
+Test(balance_round, who_comes_back_gets_a_cpu_of_its_own)
+{
+	struct lab *l = new_lab();
+
+	add(l, 0, "0", true);
+	add(l, 0, "5", true);
+	add(l, 0, "6", true);
+	cr_assert_eq(round_back(&l->in, 0, 5), 5, "not of a gang");
+	l->guests[0].gang = true;
+	cr_assert_eq(round_back(&l->in, 0, 7), 7);
+	cr_assert_eq(round_back(&l->in, 0, 5), 4, "taken meanwhile; 4 is near, 7 is not");
+	cr_assert_eq(cpu_set_parse("0-3,5-7", &l->in.usable), 0);
+	cr_assert_eq(round_back(&l->in, 0, 4), 7, "gone meanwhile");
+	cr_assert_eq(cpu_set_parse("0-3,5,6", &l->in.usable), 0);
+	cr_assert_eq(round_back(&l->in, 0, 5), 5, "there is no other");
+}
