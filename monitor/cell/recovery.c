@@ -59,6 +59,7 @@ struct recovery {
 	struct examined peers[CELLS_MAX];
 	struct probe_leftovers leftovers;
 	uint64_t reap_ns, opened_ns;
+	uint64_t dead_ns; /* a cell was found dead then, and not all go on yet; 0: not so */
 	struct launched *children; /* owned */
 };
 
@@ -472,6 +473,8 @@ static void do_cell_dead(struct monitor *m, const struct member_action *a)
 		probe_stop(m, x);
 	x->evidence = a->evidence;
 	x->dead_life = a->incarnation;
+	if (!m->recovery->dead_ns)
+		m->recovery->dead_ns = monitor_now_ns();
 	death_text(m, a->cell, text, sizeof(text));
 	fprintf(stderr, "%s\n", text);
 	if (is_recorder(m, a->cell))
@@ -556,6 +559,21 @@ static void log_view(const struct member_action *a)
 	fprintf(stderr, " are alive\n");
 }
 
+static void do_resumed(struct monitor *m, const struct member_action *a)
+{
+	struct recovery *r = m->recovery;
+	char text[EVENT_CAUSE_BYTES];
+
+	fprintf(stderr, "view %llu: all cells go on\n", (unsigned long long)a->epoch);
+	if (!r->dead_ns)
+		return;
+	snprintf(text, sizeof(text), "the survivors agreed, fenced and went on in %.1f ms",
+		(double)(monitor_now_ns() - r->dead_ns) / 1e6);
+	r->dead_ns = 0;
+	if (is_recorder(m, UINT32_MAX))
+		monitor_event(m, m->self, NULL, "cells-resumed", text);
+}
+
 static void perform(struct monitor *m, const struct member_action *a)
 {
 	switch (a->kind) {
@@ -598,7 +616,7 @@ static void perform(struct monitor *m, const struct member_action *a)
 		log_view(a);
 		break;
 	case MEMBER_RESUMED:
-		fprintf(stderr, "view %llu: all cells go on\n", (unsigned long long)a->epoch);
+		do_resumed(m, a);
 		lending_resumed(m);
 		break;
 	case MEMBER_EVENT:
