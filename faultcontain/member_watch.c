@@ -59,12 +59,41 @@ static bool serves_as_hub(const struct membership *m, uint16_t cell)
 	return member_responsive(m, cell) && (!peer_has(p, PEER_HEARD) || peer_has(p, PEER_VIEWED));
 }
 
+static bool hears_a_hub(const struct membership *m)
+{
+	for (uint16_t c = cellset_next(&m->watched, 0); c != CELLSET_NONE;
+		c = cellset_next(&m->watched, c + 1u))
+		if (peer_has(&m->peers[c], PEER_VIEWED) && member_responsive(m, c) &&
+			peer_has(&m->peers[c], PEER_HEARD))
+			return true;
+	return false;
+}
+
+static bool hears_nobody(const struct membership *m)
+{
+	for (uint16_t c = cellset_next(&m->watched, 0); c != CELLSET_NONE;
+		c = cellset_next(&m->watched, c + 1u))
+		if (member_responsive(m, c))
+			return false;
+	return true;
+}
+
+static void watch(struct membership *m, struct cellset *chosen, uint16_t cell)
+{
+	cellset_add(chosen, cell);
+	if (!cellset_has(&m->watched, cell))
+		m->peers[cell].heard_ns = m->now_ns;
+}
+
 void member_choose_watched(struct membership *m)
 {
 	struct cellset chosen = { 0 };
-	bool all = m->cfg.cell_count <= MEMBER_MESH_MAX || m->epoch == 0;
 	unsigned hubs = 0;
+	bool all;
 
+	/* With no hub left it sees for itself: the window would pass the others too slowly. */
+	m->alone = m->epoch && (m->alone ? !hears_a_hub(m) : hears_nobody(m));
+	all = m->cfg.cell_count <= MEMBER_MESH_MAX || m->epoch == 0 || m->alone;
 	for (uint16_t c = 0; c < m->cfg.cell_count; c++) {
 		if (!all && (hubs >= MEMBER_HUBS || !word_live(m->known[c])))
 			continue;
@@ -72,18 +101,12 @@ void member_choose_watched(struct membership *m)
 			all = true; /* a hub */
 			continue;
 		}
-		cellset_add(&chosen, c);
-		if (!cellset_has(&m->watched, c))
-			m->peers[c].heard_ns = m->now_ns;
+		watch(m, &chosen, c);
 		hubs += serves_as_hub(m, c);
 	}
-	if (all)
-		for (uint16_t c = 0; c < m->cfg.cell_count; c++)
-			if (c != m->cfg.self && !cellset_has(&chosen, c)) {
-				cellset_add(&chosen, c);
-				if (!cellset_has(&m->watched, c))
-					m->peers[c].heard_ns = m->now_ns;
-			}
+	for (uint16_t c = 0; all && c < m->cfg.cell_count; c++)
+		if (c != m->cfg.self && !cellset_has(&chosen, c))
+			watch(m, &chosen, c);
 	m->watched = chosen;
 }
 

@@ -169,23 +169,27 @@ static void count(struct sim *s, uint16_t cell, const struct table *t)
 	}
 }
 
-/* born 4, free units 4, then loads_encode() */
+/* In front of loads_encode(). */
+struct told_header {
+	uint32_t born, free_units;
+};
+
 static void tell(struct sim *s, uint16_t cell)
 {
 	struct cell *c = &s->cells[cell];
-	uint8_t body[8 + LOADS_BYTES_MAX];
-	uint32_t free_units = LEND_ABOVE_UNITS;
+	struct told_header header = { .born = c->born, .free_units = LEND_ABOVE_UNITS };
+	uint8_t body[sizeof(header) + LOADS_BYTES_MAX];
 	size_t bytes;
 
 	for (uint16_t node = 0; node < s->cfg.nodes && lending_known(s, cell); node++) {
 		uint32_t units = lending_free(s, cell, node);
 
 		/* That much each node keeps; what is told is what can be lent, and it once. */
-		free_units += units > LEND_ABOVE_UNITS ? units - LEND_ABOVE_UNITS : 0;
+		header.free_units += units > LEND_ABOVE_UNITS ? units - LEND_ABOVE_UNITS : 0;
 	}
-	memcpy(body, &c->born, 4);
-	memcpy(body + 4, &free_units, 4);
-	bytes = 8 + loads_encode(c->peer[cell].cpus, cpus_per_cell(s), body + 8);
+	memcpy(body, &header, sizeof(header));
+	bytes = sizeof(header) +
+		loads_encode(c->peer[cell].cpus, cpus_per_cell(s), body + sizeof(header));
 	for (uint16_t p = 0; p < s->cfg.cells; p++) {
 		bool near = (uint32_t)p + REACH - cell < WINDOW;
 
@@ -194,21 +198,24 @@ static void tell(struct sim *s, uint16_t cell)
 	}
 }
 
-void balancing_message(struct sim *s, uint16_t cell, uint16_t from, const void *body, size_t bytes)
+void balancing_message(
+	struct sim *s, uint16_t cell, uint16_t from, const void *body, size_t bytes)
 {
 	struct cell *c = &s->cells[cell];
 	uint32_t place = (uint32_t)from + REACH - cell;
+	struct told_header header;
 
-	if (bytes < 8 || !loads_decode((const uint8_t *)body + 8, bytes - 8, c->peer[from].cpus,
-				 cpus_per_cell(s))) {
+	if (bytes < sizeof(header) ||
+		!loads_decode((const uint8_t *)body + sizeof(header), bytes - sizeof(header),
+			c->peer[from].cpus, cpus_per_cell(s))) {
 		sim_violate(s, "cell %u can't read the loads of an honest cell %u", cell, from);
 		return;
 	}
 	c->peer[from].known = true;
 	if (place >= WINDOW)
 		return;
-	memcpy(&c->told[place].born, body, 4);
-	memcpy(&c->told[place].free_units, (const uint8_t *)body + 4, 4);
+	memcpy(&header, body, sizeof(header));
+	c->told[place] = (struct told){ .born = header.born, .free_units = header.free_units };
 	c->refused &= (uint16_t) ~(1u << place);
 }
 

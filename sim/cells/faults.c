@@ -246,7 +246,7 @@ void faults_event(struct sim *s)
 		}
 		cell = (uint16_t)sim_draw(s, s->cfg.cells);
 		if (s->cfg.cells > MEMBER_MESH_MAX && sim_draw(s, 3) == 0)
-			cell = (uint16_t)sim_draw(s, 2 * MEMBER_HUBS);
+			cell = (uint16_t)sim_draw(s, UINT64_C(2) * MEMBER_HUBS);
 	}
 }
 

@@ -366,6 +366,30 @@ Test(member, big_machines_watch_through_hubs)
 	world_fini(&w);
 }
 
+/* However far from the hubs it is: it must not look through the others three at a time. */
+Test(member, the_last_monitor_of_a_big_machine_restarts_all_others_soon)
+{
+	static const uint16_t lasts[] = { 0, 4, 64, 127 };
+
+	for (size_t i = 0; i < sizeof(lasts) / sizeof(lasts[0]); i++) {
+		uint64_t took_ns;
+
+		world_init(&w, 128, 30 + i);
+		world_expect_settled(&w, 2 * SECOND);
+		world_run(&w, SECOND);
+		for (uint16_t c = 0; c < w.n; c++)
+			if (c != lasts[i])
+				world_kill_monitor(&w, c);
+		took_ns = w.now_ns;
+		world_expect_settled(&w, SECOND);
+		took_ns = w.now_ns - took_ns;
+		cr_assert_lt(took_ns, 150 * MS, "last %u: %llu ms", lasts[i],
+			(unsigned long long)(took_ns / MS));
+		cr_assert_eq(restarts(), 127, "last %u: %u", lasts[i], restarts());
+		world_fini(&w);
+	}
+}
+
 /* Any mixture of faults, then quiet: all is well again, and nobody was hurt without need. */
 Test(member, storms_of_faults)
 {
