@@ -37,6 +37,24 @@ static struct lend_op *op_begin(
 	return op;
 }
 
+static void log_success(const struct lend_op *op)
+{
+	const struct lending_report *r = &op->report;
+	char text[EVENT_CAUSE_BYTES];
+
+	if (op->kind == LEND_SETTLE)
+		return;
+	snprintf(text, sizeof(text), "%llu MiB of cell %u, node %u: %s; %llu pages moved",
+		(unsigned long long)(r->bytes >> 20), r->lender, r->os_node,
+		op->asked_for		  ? "on request"
+		: op->kind == LEND_BORROW ? "its home was short of memory"
+		: op->done		  ? "given back on request"
+					  : "there is room at home, or the lender wants it",
+		(unsigned long long)r->pages);
+	monitor_event(op->m, op->m->self, op->b->name,
+		op->kind == LEND_BORROW ? "memory-borrowed" : "memory-returned", text);
+}
+
 /* Ends the op, with *e NULL for success, and tells who waits for it. */
 static void op_end(struct lend_op *op, const struct err *e)
 {
@@ -44,6 +62,8 @@ static void op_end(struct lend_op *op, const struct err *e)
 
 	b->op = NULL;
 	borrower_record(op->m, b);
+	if (!e)
+		log_success(op);
 	op->report.total_ns = monitor_now_ns() - op->begun_ns;
 	if (e) {
 		b->retry_ns = monitor_now_ns() + AGAIN_NS;
@@ -249,6 +269,7 @@ static struct lend_op *op_of(const struct monitor *m, uint64_t id)
 bool move_granted(struct monitor *m, const struct loan *line)
 {
 	struct lend_op *op = op_of(m, line->id);
+	bool needs[CELLS_MAX];
 	struct borrower *b;
 	struct err e;
 
@@ -272,7 +293,13 @@ bool move_granted(struct monitor *m, const struct loan *line)
 		err_set(&e, EXIT_NO_ROOM,
 			"guest '%s' has not so much memory on its own cell, or in too many parts",
 			b->name);
-	if ((op->whole && line->units < op->units) || b->hold_count == HOLDS_MAX) {
+	/* A vCPU may have gone to one cell more meanwhile. */
+	if (borrower_needs(m, b, needs) >= b->cells_max && !needs[line->lender]) {
+		err_set(&e, EXIT_CONFLICT,
+			"guest '%s' needs %u cells already, the most that it may", b->name,
+			b->cells_max);
+		op->units = 0;
+	} else if ((op->whole && line->units < op->units) || b->hold_count == HOLDS_MAX) {
 		op->units = 0;
 	} else {
 		op->units = line->units;

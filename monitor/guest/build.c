@@ -47,7 +47,9 @@ static int settle(const struct run *r, struct err *e)
 			strerrordesc_np(-rc));
 	for (uint32_t i = 0; i < r->home.node_count; i++)
 		node_set_add(&nodes, r->home.nodes[i]);
-	rc = bind_process_memory(&nodes);
+	/* The monitor's binding is this process's so far: borrowed nodes are for guest RAM alone.
+	 */
+	rc = bind_process_memory_within(&nodes);
 	if (rc && !(rc == -ENOSYS && r->home.node_count == 1))
 		return err_set(e, EXIT_ENVIRONMENT,
 			"the guest process can't bind its memory to its nodes: %s",

@@ -55,6 +55,21 @@ int bind_process_memory(const struct node_set *nodes)
 	return syscall(SYS_set_mempolicy, MPOL_BIND, nodes->words, MAXNODE) != 0 ? -errno : 0;
 }
 
+int bind_process_memory_within(const struct node_set *nodes)
+{
+	struct node_set now = { { 0 } };
+	bool any = false;
+	int mode;
+
+	if (syscall(SYS_get_mempolicy, &mode, now.words, MAXNODE, NULL, 0) != 0)
+		return -errno;
+	for (size_t i = 0; i < BIND_NODES / 64; i++) {
+		now.words[i] &= nodes->words[i];
+		any |= now.words[i] != 0;
+	}
+	return bind_process_memory(mode == MPOL_BIND && any ? &now : nodes);
+}
+
 void bind_name_thread(const char *name)
 {
 	char cut[16] = { 0 };

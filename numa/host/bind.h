@@ -34,6 +34,12 @@ int bind_memory(void *addr, size_t bytes, const struct node_set *nodes, bool pre
 int bind_process_memory(const struct node_set *nodes);
 
 /*
+ * The same, but only those of `nodes` that the present binding of this thread has, if it has one
+ * and they are any: a part of a cell, never more than it.
+ */
+int bind_process_memory_within(const struct node_set *nodes);
+
+/*
  * Moves the present pages of [addr, addr + bytes) that the policy of bind_memory()
  * does not fit to where it does. 0; -EIO when some could not be moved; or -errno.
  */

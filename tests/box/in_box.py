@@ -532,7 +532,11 @@ LOANS = {}
 def test_loan_is_moved_counted_and_given_back():
     console = LOANS["lb"] = run_guest("lb", "--cell", 0, "--cells-max", 3)
     console.wait_ready()
-    refuse(4, r"--cells-max", "borrow", "tiny-none", "--size", "4M") if guest_row("tiny-none") else None
+    run_tiny("alone")
+    refuse(4, r"--cells-max", "borrow", "alone", "--size", "4M")
+    must("kill", "alone")
+    refuse(7, r"not running", "borrow", "alone", "--size", "4M")
+    refuse(3, r"nobody", "give-back", "nobody")
     refuse(2, r"2 MiB", "borrow", "lb", "--size", "3M")
     refuse(4, r"home", "borrow", "lb", "--size", "4M", "--from", 0)
     refuse(3, r"cell 9", "borrow", "lb", "--size", "4M", "--from", 9)
@@ -651,7 +655,25 @@ def test_loan_ends_by_itself_when_there_is_room():
     wait_loans(0)
     equal("nodes", set(pages_fit_the_books("roomy")), {1})
     goes_on(console)
+    # Its home gets short, so it borrows by itself; then its lender does, and wants it back.
+    run_tiny("filler", "--cell", 1, memory=f"{cell_row(1)['free_bytes'] // MIB // 2 * 2}M")
+    lender = until("the guest to borrow", lambda: [n for n in guest_row("roomy")["needs"] if n != 1], 60)[0]
+    wait_loans(1)
+    equal("what is free at home then", cell_row(1)["free_bytes"] // MIB, 32)
+    pages_fit_the_books("roomy")
+    must("kill", "filler")
+    until("the guest to be home again", lambda: guest_row("roomy")["needs"] == [1], 60)
+    must("borrow", "roomy", "--size", "64M", "--from", lender)
+    run_tiny("filler", "--cell", lender, memory=f"{cell_row(lender)['free_bytes'] // MIB // 2 * 2}M")
+    until("the lender to get what it needs", lambda: cell_row(lender)["free_bytes"] >= 32 * MIB, 60)
+    equal("what is still lent", cell_row(lender)["lent_bytes"] // MIB, 32)
+    wait_loans(1)
+    goes_on(console)
+    events = [e["event"] for e in listing("events")["events"] if e.get("guest") == "roomy"]
+    check(events.count("memory-borrowed") == 2 and events.count("memory-returned") >= 2, str(events))
+    must("kill", "filler")
     must("kill", "roomy")
+    wait_loans(0)
 
 
 def test_down_refuses_with_running_guests():
@@ -659,6 +681,13 @@ def test_down_refuses_with_running_guests():
 
 
 # --- a node dies -----------------------------------------------------------------------------------
+
+def test_loans_of_and_to_the_cell_that_will_die():
+    for name, cell, lender in (("needy", 1, 2), ("orphan", 2, 3)):
+        run_guest(name, "--cell", cell, "--cells-max", 2, memory="128M").wait_ready()
+        must("borrow", name, "--size", "32M", "--from", lender)
+    wait_loans(2)
+
 
 def test_a_dead_node_takes_only_its_guest():
     dead = 2
@@ -674,6 +703,16 @@ def test_a_dead_node_takes_only_its_guest():
 
 def test_no_process_of_the_dead_cell_is_left():
     until("all processes of cell 2 to be gone", lambda: not lab.members_of_cell(2), 60)
+
+
+def test_a_dead_lender_takes_who_borrowed_of_it_and_a_dead_borrower_gives_back():
+    if not guest_row("needy"):
+        return
+    until("the guest that needed the dead cell to end", lambda: guest_row("needy")["state"] in ("lost", "crashed"), 60)
+    check(re.search(r"cell 2|needed|node 2", guest_row("needy")["cause"]), str(guest_row("needy")))
+    equal("state of the guest of the dead cell", guest_row("orphan")["state"], "lost")
+    wait_loans(0)
+    equal("what is lent", [cell["lent_bytes"] for cell in listing("ls")["cells"]], [0] * NODES)
 
 
 def test_the_events_tell_the_death():

@@ -302,3 +302,18 @@ Test(cgroup, holds_a_process_to_its_limits_where_the_kernel_offers_it)
 	cr_assert_eq(access("/sys/fs/cgroup/cv-test", F_OK), -1, "nothing is left behind");
 	cr_assert_lt(cgroup_add("cv-test/cell-2/birch", getpid(), &e), 0);
 }
+
+Test(bind, process_memory_stays_within_what_it_was_bound_to)
+{
+	struct node_set zero = { { 0 } }, more = { { 0 } }, other = { { 0 } };
+
+	node_set_add(&zero, 0);
+	node_set_add(&more, 0);
+	node_set_add(&more, 1000);
+	node_set_add(&other, 1000);
+	if (bind_process_memory(&zero))
+		cr_skip_test("a kernel without NUMA");
+	/* Node 1000 is not there: to bind to it alone fails, to ask for it as well does not. */
+	cr_assert_eq(bind_process_memory_within(&more), 0);
+	cr_assert_neq(bind_process_memory_within(&other), 0);
+}
