@@ -417,8 +417,9 @@ static void borrow(struct monitor *m, uint32_t os_node, uint32_t guest, uint64_t
 	struct borrower *b = m->lending->borrowers;
 	struct err e;
 
-	for (; guest > 0; guest--)
+	for (; guest > 0 && b; guest--)
 		b = b->next;
+	CHECK(b != NULL);
 	b->retry_ns = monitor_now_ns() + LOOK_AGAIN_NS;
 	if (move_borrow(m, b, &r, &e))
 		fprintf(stderr, "%s\n", e.text);

@@ -161,7 +161,7 @@ static int move_piece(struct mover_job *job, const struct area *areas, int area_
 static int move_all(struct mover_job *job)
 {
 	const struct mover_order *o = &job->order;
-	struct area areas[AREAS_MAX];
+	struct area areas[AREAS_MAX] = { { 0 } };
 	struct tally t = { 0 };
 	int rc = 0;
 

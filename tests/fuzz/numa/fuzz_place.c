@@ -42,16 +42,30 @@ static bool take_machine(struct source *s, struct machine *m)
 static void check_result(
 	const struct place_state *s, const struct place_request *q, const struct place_result *r)
 {
-	uint64_t on_node[MACHINE_NODES_MAX] = { 0 }, sum = 0;
+	uint64_t on_node[MACHINE_NODES_MAX] = { 0 }, sum = 0, borrowed = 0;
+	bool needs[CELLS_MAX] = { false };
+	uint32_t needed = 0;
 
 	CHECK(r->share_count <= PLACE_SHARES_MAX && s->alive[r->spot.cell]);
 	for (uint32_t i = 0; i < r->share_count; i++) {
-		CHECK(cells_of_node(s->cells, r->shares[i].node) == r->spot.cell);
+		uint32_t cell = cells_of_node(s->cells, r->shares[i].node);
+
+		CHECK(s->alive[cell] && (cell == r->spot.cell || r->reason == PLACE_BORROWED));
+		needed += !needs[cell];
+		needs[cell] = true;
+		borrowed += cell == r->spot.cell ? 0 : r->shares[i].bytes;
 		on_node[r->shares[i].node] += r->shares[i].bytes;
 		sum += r->shares[i].bytes;
 		CHECK(on_node[r->shares[i].node] <= s->free_bytes[r->shares[i].node]);
 	}
-	CHECK(sum == q->memory_bytes);
+	CHECK(sum == q->memory_bytes && borrowed == r->borrowed_bytes);
+	CHECK(needed == 1 || needed <= q->cells_max);
+	/* A lender keeps its part of each node. */
+	for (uint32_t n = 0; n < s->machine->node_count; n++)
+		CHECK(on_node[n] == 0 || cells_of_node(s->cells, n) == r->spot.cell ||
+			on_node[n] + s->lend_above_bytes <= s->free_bytes[n]);
+	for (uint32_t v = 0; v < q->vcpus; v++)
+		CHECK(cells_of_node(s->cells, r->vcpu_node[v]) == r->spot.cell);
 	for (uint32_t v = 0; v < q->vcpus; v++)
 		CHECK(!cpu_set_empty(&s->machine->nodes[r->vcpu_node[v]].cpus));
 }
@@ -82,6 +96,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		s.node_vcpus[n] = take(&in, 1);
 		s.free_bytes[n] = (uint64_t)take(&in, 2) << 20;
 	}
+	q.cells_max = take(&in, 1) % 5;
+	s.lend_above_bytes = (uint64_t)take(&in, 1) << 20;
+	s.borrow_below_bytes = (uint64_t)take(&in, 1) << 20;
 	if (place_guest(&s, &q, &r))
 		check_result(&s, &q, &r);
 	words_place(&s, &q, &r, words, sizeof(words));
