@@ -314,11 +314,12 @@ static void announce(struct sim *s, uint16_t cell, uint16_t host)
 void visiting_talk(struct sim *s, uint16_t cell)
 {
 	struct cell *c = &s->cells[cell];
-	struct visits *visits = visits_of(s, cell);
+	struct visits *visits;
 	struct visit *row;
 
 	if (!s->wide)
 		return;
+	visits = visits_of(s, cell);
 	/* A ring of the real fabric loses nothing without losing its link; this one does. */
 	if (c->ticks % ANNOUNCE_TICKS == 0)
 		visiting_announce_all(s, cell);
