@@ -16,8 +16,8 @@
 #include "numa/loans_policy.h"
 #include "numa/vnuma.h"
 
-#define LINES_MAX 1024u
-#define LINES_PER_PEER 256u
+#define LINES_MAX 512u
+#define LINES_PER_PEER 128u
 #define RETRY_NS (200ull * 1000000u)
 #define PATIENCE_NS (3000ull * 1000000u)
 /* How often a cell looks at its own memory, if it has a part in any loan. */
@@ -386,7 +386,7 @@ static bool stays(void *ctx, const struct loan *line)
 		struct hold *h = borrower_hold(b, line->id);
 
 		if (h)
-			return h->asked_for || b->op || b->settle || b->retry_ns > monitor_now_ns();
+			return h->asked_for || b->settle || !borrower_rests(m, b, monitor_now_ns());
 	}
 	return true;
 }
@@ -448,7 +448,7 @@ static void look_after(struct monitor *m, uint32_t n, uint64_t now_ns)
 
 		guests[count++] = (struct loans_guest){
 			.here_units = ram_on(&b->layout, os_node),
-			.may_borrow = !b->op && !b->settle && b->retry_ns <= now_ns &&
+			.may_borrow = !b->settle && borrower_rests(m, b, now_ns) &&
 				      (needed < b->cells_max || needed > 1),
 			.needs_others = needed > 1,
 		};
@@ -479,7 +479,7 @@ static void obey_recalls(struct monitor *m, uint64_t now_ns)
 			const struct move_request r = { .node = NODE_NONE,
 				.units = h->wanted_units };
 
-			if (!h->wanted_units || b->op || b->settle || b->retry_ns > now_ns)
+			if (!h->wanted_units || b->settle || !borrower_rests(m, b, now_ns))
 				continue;
 			if (move_return(m, b, h, &r, &e))
 				b->retry_ns = now_ns + LOOK_AGAIN_NS;
@@ -504,7 +504,7 @@ static void look(struct monitor *m, uint64_t now_ns)
 	if (recovery_suspended(m) || m->going_down || L->claim_ns != UINT64_MAX)
 		return;
 	for (struct borrower *b = L->borrowers; b; b = b->next)
-		if (b->settle && !b->op && b->retry_ns <= now_ns)
+		if (b->settle && borrower_rests(m, b, now_ns))
 			move_settle(m, b);
 	obey_recalls(m, now_ns);
 	for (uint32_t i = 0; i < c->node_count; i++)

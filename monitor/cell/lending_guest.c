@@ -107,6 +107,13 @@ void borrowers_tidy(struct monitor *m)
 	lending_pump(m);
 }
 
+bool borrower_rests(const struct monitor *m, const struct borrower *b, uint64_t now_ns)
+{
+	const struct guest *g = guest_book_find(keeper_book(m->keeper), b->name);
+
+	return g && g->state == GUEST_RUNNING && !b->op && b->retry_ns <= now_ns;
+}
+
 uint32_t borrower_needs(const struct monitor *m, const struct borrower *b, bool needs[CELLS_MAX])
 {
 	const struct guest *g = guest_book_find(keeper_book(m->keeper), b->name);

@@ -64,6 +64,7 @@ struct borrower {
 	struct lend_op *op; /* owned; NULL: at rest */
 	bool settle;	    /* its pages have to be compared with the layout */
 	uint64_t retry_ns;  /* nothing is begun for it by itself before */
+	uint32_t failures;  /* in a row: each makes the next attempt later */
 	struct borrower *next;
 };
 
@@ -115,6 +116,8 @@ void borrowers_tidy(struct monitor *m);
 void borrower_record(struct monitor *m, const struct borrower *b);
 /* Gives the guest process its ledger. */
 void borrower_keep(struct monitor *m, const struct borrower *b);
+/* Is nothing done with its memory, and may something be begun? */
+bool borrower_rests(const struct monitor *m, const struct borrower *b, uint64_t now_ns);
 /* The cells that it needs, this one among them. */
 uint32_t borrower_needs(const struct monitor *m, const struct borrower *b, bool needs[CELLS_MAX]);
 

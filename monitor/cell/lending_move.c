@@ -14,8 +14,9 @@
 
 /* Cells that don't say what they have free in time are not asked for it. */
 #define LOOK_FREE_NS (500ull * 1000000u)
-/* After a move that failed. */
+/* After something that failed, the next time is so much later, doubling up to a minute. */
 #define AGAIN_NS (2000ull * 1000000u)
+#define AGAIN_DOUBLINGS 6u
 
 static struct lend_op *op_begin(
 	struct monitor *m, struct borrower *b, enum lend_kind kind, const struct move_request *r)
@@ -65,8 +66,9 @@ static void op_end(struct lend_op *op, const struct err *e)
 	if (!e)
 		log_success(op);
 	op->report.total_ns = monitor_now_ns() - op->begun_ns;
+	b->failures = e ? b->failures + (b->failures < AGAIN_DOUBLINGS) : 0;
 	if (e) {
-		b->retry_ns = monitor_now_ns() + AGAIN_NS;
+		b->retry_ns = monitor_now_ns() + (AGAIN_NS << (b->failures - 1));
 		fprintf(stderr, "memory of guest '%s': %s\n", b->name, e->text);
 	}
 	if (op->done)
@@ -254,6 +256,11 @@ static bool pieces_away(struct lend_op *op, uint32_t to)
 				return false;
 		}
 	}
+	/* Something stays at home: a guest without any memory there would be nowhere's. */
+	for (uint32_t i = 0; i < c->node_count; i++)
+		left += ram_on(&after, m->plan->machine.nodes[c->nodes[i]].os_node);
+	if (left == 0)
+		return false;
 	op->b->layout = after;
 	return true;
 }
@@ -291,7 +298,8 @@ bool move_granted(struct monitor *m, const struct loan *line)
 			(unsigned long long)(op->units * VNUMA_UNIT_BYTES >> 20));
 	else
 		err_set(&e, EXIT_NO_ROOM,
-			"guest '%s' has not so much memory on its own cell, or in too many parts",
+			"guest '%s' has not so much memory on its own cell (2 MiB stay), or in too "
+			"many parts",
 			b->name);
 	/* A vCPU may have gone to one cell more meanwhile. */
 	if (borrower_needs(m, b, needs) >= b->cells_max && !needs[line->lender]) {

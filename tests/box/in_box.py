@@ -641,6 +641,21 @@ def test_loan_lets_a_guest_start_that_is_larger_than_any_cell():
     equal("needs of nobody", [g for g in listing("ls")["guests"] if g["state"] == "running" and len(g["needs"]) > 1], [])
 
 
+def test_loan_of_two_who_start_on_the_same_memory_one_gets_it():
+    size = sum(cell["free_bytes"] for cell in listing("ls")["cells"]) * 6 // 10 // MIB // 2 * 2
+    words = ["--kernel", TINY_HOLD, "--memory", f"{size}M", "--cells-max", "4"]
+    runs = [subprocess.Popen([lab.CELLVISOR, "run", f"half{n}", *words], stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, text=True) for n in range(2)]
+    said = [run.communicate(timeout=240)[1] for run in runs]
+    equal(f"exit statuses ({said})", sorted(run.returncode for run in runs), [0, 5])
+    live = [g for g in listing("ls")["guests"] if g["name"].startswith("half") and g["state"] == "running"]
+    equal("guests", len(live), 1)
+    wait_loans(len(live[0]["memory"]) - 1)
+    equal("memory", sum(part["bytes"] for part in live[0]["memory"]), size * MIB)
+    must("kill", live[0]["name"])
+    wait_loans(0)
+
+
 def test_loan_ends_by_itself_when_there_is_room():
     run_tiny("filler", "--cell", 1, memory=f"{cell_row(1)['free_bytes'] // MIB // 2 * 2 - 160}M")
     console = run_guest("roomy", "--cell", 1, "--cells-max", 2)
