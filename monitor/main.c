@@ -28,6 +28,7 @@ static const struct subcommand subcommands[] = {
 	{ "give-back", "move borrowed memory home again", cli_give_back },
 	{ "events", "show what happened, on all cells, in order of time", cli_events },
 	{ "inject", "inject a fault, to see it contained", cli_inject },
+	{ "revive", "take a repaired cell back", cli_revive },
 	{ "down", "end guests and cells", cli_down },
 	{ "monitor", NULL, cell_monitor_main },
 	{ "guest", NULL, guest_process_main },

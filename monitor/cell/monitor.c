@@ -391,7 +391,7 @@ static int monitor_open(struct monitor *m, const struct options *o, struct err *
 	m->incarnation = o->incarnation;
 	m->next_token = 1;
 	m->exit_ns = UINT64_MAX;
-	m->settled_ns = o->born < o->incarnation ? monitor_now_ns() + SETTLE_NS : 0;
+	m->settled_ns = m->incarnation > 1 ? monitor_now_ns() + SETTLE_NS : 0;
 	snprintf(name, sizeof(name), "cv-cell-%u", m->self);
 	bind_name_thread(name);
 	raise_limits();

@@ -30,6 +30,7 @@ int cli_inject(int argc, char **argv);
 int cli_kill(int argc, char **argv);
 int cli_ls(int argc, char **argv);
 int cli_move_vcpu(int argc, char **argv);
+int cli_revive(int argc, char **argv);
 int cli_run(int argc, char **argv);
 int cli_show(int argc, char **argv);
 int cli_stop(int argc, char **argv);
