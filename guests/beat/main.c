@@ -126,7 +126,7 @@ static void sleep_ns(uint32_t ns)
 /* The words after `option` on the command line, or NULL. */
 static const char *find_option(const uint8_t *boot_params, const char *option)
 {
-	const char *at = (const char *)(uint64_t)*(const uint32_t *)(boot_params + CMD_LINE_PTR);
+	const char *at = (const char *)(uint64_t) * (const uint32_t *)(boot_params + CMD_LINE_PTR);
 
 	for (; at && *at; at++) {
 		unsigned int n = 0;
