@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The smallest guest: prints 'T' on the first serial port and powers off (or,
- * built with HOLD, halts for ever). It shows a monitor's own share of a start,
+ * built with HOLD, halts for ever; built with BUSY, counts for ever, prints a 'w' for
+ * each 2^22 rounds, and halts when something is typed). It shows a monitor's own share of a start,
  * without the seconds that Linux takes. It has the shape of a bzImage, so any
  * monitor that boots Linux boots it: Linux/x86 boot protocol 2.12.
  *
@@ -72,7 +73,19 @@ kernel:
 	mov $0x3f8, %dx
 	mov $'T', %al
 	out %al, %dx
-#ifdef HOLD
+#ifdef BUSY
+4:	mov $0x400000, %ecx
+5:	dec %ecx
+	jnz 5b
+	mov $'w', %al
+	out %al, %dx
+	mov $0x3fd, %dx
+	in %dx, %al
+	mov $0x3f8, %dx
+	test $1, %al
+	jz 4b
+#endif
+#if defined(HOLD) || defined(BUSY)
 3:	hlt
 	jmp 3b
 #else

@@ -22,7 +22,8 @@ struct bal_vcpu {
 	uint32_t share;	     /* permille of the time that it could run, smoothed */
 	bool runnable;
 	uint64_t idle_since_ns;
-	struct cpu_set allowed; /* as the kernel said last */
+	struct cpu_set allowed; /* as the kernel said last; of them those that are online */
+	bool known;		/* it has said so at all */
 	bool held;		/* placed by an operator */
 	uint32_t home_cpu;	/* where it is to go when its host lets it go */
 	uint64_t moved_ns;

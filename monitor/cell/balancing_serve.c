@@ -291,7 +291,7 @@ static int move(struct monitor *m, const struct asker *who, const struct request
 		return err_set(e, EXIT_NOT_FOUND, "guest '%s' has no vCPU %u: it has 0 to %u",
 			r->name, r->vcpu, g->cpus - 1);
 	v = &g->vcpus[r->vcpu];
-	if (cpu_set_empty(&v->allowed))
+	if (!v->known)
 		balancing_sample(m, began_ns, false);
 	from = where(g, v);
 	if (r->release) {

@@ -229,12 +229,12 @@ void balancing_sample(struct monitor *m, uint64_t now_ns, bool check)
 			if (vcpu->stat_fd < 0)
 				continue;
 			measure(vcpu, now_ns);
-			if ((!check && !cpu_set_empty(&vcpu->allowed)) ||
-				bind_thread_read(vcpu->tid, &allowed))
+			if ((!check && vcpu->known) || bind_thread_read(vcpu->tid, &allowed))
 				continue;
 			/* Someone else has moved it: then it is not held any more. */
-			if (!cpu_set_equal(&allowed, &vcpu->allowed))
+			if (vcpu->known && !cpu_set_equal(&allowed, &vcpu->allowed))
 				vcpu->held = false;
+			vcpu->known = true;
 			vcpu->allowed = allowed;
 		}
 }
@@ -373,7 +373,7 @@ void balancing_input(struct monitor *m, uint64_t now_ns, struct bal_input *out)
 	for (struct bal_guest *g = b->guests; g; g = g->next) {
 		input_guest(m, g, &out->guests[out->in.guest_count]);
 		for (uint32_t v = 0; v < g->cpus; v++)
-			if (g->vcpus[v].stat_fd >= 0 && !cpu_set_empty(&g->vcpus[v].allowed))
+			if (g->vcpus[v].stat_fd >= 0 && g->vcpus[v].known)
 				input_vcpu(m, out, g, v, out->in.guest_count);
 		out->in.guest_count++;
 	}

@@ -26,6 +26,7 @@ KERNEL = os.environ["CELLVISOR_GUEST_KERNEL"]
 INITRD = os.environ["CELLVISOR_GUEST_INITRD"]
 TINY = os.path.join(lab.BUILD, "tiny.img")
 TINY_HOLD = os.path.join(lab.BUILD, "tiny-hold.img")
+TINY_BUSY = os.path.join(lab.BUILD, "tiny-busy.img")
 NODES = 4
 MIB = 1 << 20
 
@@ -53,9 +54,9 @@ def run_guest(name, *args, memory="256M", cpus=1, cmdline=""):
     return lab.console_of(name)
 
 
-def run_tiny(name, *args, memory="64M"):
+def run_tiny(name, *args, memory="64M", kernel=TINY_HOLD):
     """Starts the smallest guest, which says one letter and halts for ever; returns its row."""
-    return json.loads(must("run", name, "--kernel", TINY_HOLD, "--memory", memory, "--json", *args))
+    return json.loads(must("run", name, "--kernel", kernel, "--memory", memory, "--json", *args))
 
 
 def guest_row(name):
@@ -144,6 +145,161 @@ def test_stopped_monitors_are_taken_down():
     must("down", "--force")
     equal("processes left", [p for c in range(NODES) for p in lab.members_of_cell(c)], [])
     check(not os.path.exists(lab.RUNTIME), "the runtime directory is left behind")
+
+
+# --- where vCPUs run: cells of CPUs 0,1 / 2,3 / 4-7 (two nodes) --------------------------------
+
+def vcpus(name=None):
+    """The vCPUs of all guests or of one, as listed; what the kernel says has to be the same."""
+    rows = listing("vcpus", *([name] if name else []))["vcpus"]
+    for row in rows:
+        pid = guest_row(row["guest"])["pid"]
+        with open(f"/proc/{pid}/task/{row['tid']}/status", encoding="ascii") as status:
+            allowed = re.search(r"Cpus_allowed_list:\s*(\S+)", status.read())[1]
+        with open(f"/proc/{pid}/task/{row['tid']}/stat", encoding="ascii") as stat:
+            row["processor"] = int(stat.read().rsplit(")", 1)[1].split()[36])
+        row["kernel"] = lab.parse_cpulist(allowed)
+    return rows
+
+
+def cpus_by_guest():
+    return {row["guest"]: row["kernel"] for row in vcpus() if row["vcpu"] == 0}
+
+
+def online(cpu, on):
+    with open(f"/sys/devices/system/cpu/cpu{cpu}/online", "w", encoding="ascii") as file:
+        file.write("1" if on else "0")
+
+
+def needs(name):
+    return guest_row(name)["needs"]
+
+
+def visitors():
+    return [(row["host"], row["guest"], row["vcpu"], row["home"]) for row in listing("vcpus")["visitors"]]
+
+
+def test_busy_guests_pinned_badly_are_spread():
+    # Emulated CPUs that are all busy make monitors late: that is not what is tested here.
+    must("up", "--cells", "0/1/2-3", "--suspect-ms", 8000)
+    for n in range(3):
+        run_tiny(f"bad{n}", "--cell", 2, kernel=TINY_BUSY)
+    rows = until("all vCPUs to be found", lambda: len(vcpus()) == 3 and vcpus(), 20)
+    for row in rows:
+        os.sched_setaffinity(row["tid"], {4})
+
+    def spread():
+        where = list(cpus_by_guest().values())
+        return sum(cpus == {4} for cpus in where) <= 1 and sum(cpus == {6, 7} for cpus in where) >= 1 and \
+            all(cpus in ({4}, {4, 5}, {6, 7}) for cpus in where)
+
+    until("them to be spread over both nodes", spread, 60)
+
+
+def test_what_is_listed_of_vcpus_is_what_the_kernel_says():
+    def agree():
+        rows = vcpus()
+        return len(rows) == 3 and all(set(row["cpus"]) == row["kernel"] and row["processor"] in row["kernel"] and
+                                      row["runnable"] and row["cell"] == 2 for row in rows) and rows
+    rows = until("listing and kernel to agree", agree, 30)
+    check(sum(row["moves"] for row in rows) >= 2, f"moves that were not counted: {rows}")
+
+
+def test_vcpus_leave_a_node_without_cpus_and_come_back():
+    for cpu in (6, 7):
+        online(cpu, False)
+    try:
+        until("all to run on node 2", lambda: all(c <= {4, 5} for c in cpus_by_guest().values()), 60)
+    finally:
+        for cpu in (6, 7):
+            online(cpu, True)
+    until("one of them to run on node 3", lambda: {6, 7} in cpus_by_guest().values(), 60)
+    for n in range(3):
+        must("kill", f"bad{n}")
+
+
+def test_an_idle_cell_takes_a_vcpu_and_gives_it_back():
+    for n in range(2):
+        run_tiny(f"busy{n}", "--cell", 0, kernel=TINY_BUSY)
+    run_tiny("roam", "--cell", 0, "--cells-max", 2, kernel=TINY_BUSY)
+    host = until("the vCPU to run in another cell", lambda: needs("roam")[1:], 60)[0]
+    there = {1: {2, 3}, 2: {4, 5, 6, 7}}[host]
+    until("its thread to be there", lambda: cpus_by_guest()["roam"] <= there, 20)
+    equal("visitors", visitors(), [(host, "roam", 0, 0)])
+    run_tiny("more", "--cell", 0, kernel=TINY_BUSY)
+    time.sleep(1)
+    for name, cpus in cpus_by_guest().items():
+        check(name == "roam" or cpus <= {0, 1}, f"{name} may need one cell and runs on {cpus}")
+        check(name == "roam" or needs(name) == [0], f"needs of {name}: {needs(name)}")
+    must("kill", "more")
+    must("kill", "busy1")
+    until("the vCPU to be back", lambda: cpus_by_guest()["roam"] <= {0, 1}, 60)
+    until("the need to be struck", lambda: needs("roam") == [0], 30)
+    until("the visit to be ended", lambda: visitors() == [], 30)
+    told = [e["event"] for e in listing("events")["events"] if e.get("guest") == "roam"]
+    check("vcpu-away" in told and "vcpu-home" in told, f"events: {told}")
+
+
+def test_a_monitor_killed_meanwhile_leaves_vcpus_where_they_are():
+    run_tiny("busy1", "--cell", 0, kernel=TINY_BUSY)
+    host = until("the vCPU to run in another cell", lambda: needs("roam")[1:], 60)[0]
+    for cell in (0, host):
+        old, pid = cell_row(cell)["pid"], guest_row("roam")["pid"]
+        where = until("its thread to be there", lambda: not cpus_by_guest()["roam"] & {0, 1} and cpus_by_guest(), 20)
+        os.kill(old, signal.SIGKILL)
+        for name in where:
+            cpus = lab.cpus_of_threads(guest_row(name)["pid"], r"vcpu0")["vcpu0"]
+            check(cpus == where[name], f"{name} went from {where[name]} to {cpus} without a monitor")
+        monitor_comes_back(cell, old)
+        wait_state("roam", "running")
+        until("the visit to be known again", lambda: visitors() == [(host, "roam", 0, 0)], 30)
+        equal("needs", needs("roam"), [0, host])
+        equal("process", guest_row("roam")["pid"], pid)
+
+
+def test_a_gang_has_a_cpu_for_each_vcpu():
+    refuse(5, r"--gang.*only 4.*--cpus 4", "run", "g", "--kernel", TINY_HOLD, "--memory", "64M", "--cpus", "5",
+           "--cell", "2", "--gang")
+    run_tiny("gang", "--cpus", "3", "--cell", 2, "--gang")
+
+    def alone():
+        where = [row["kernel"] for row in vcpus("gang")]
+        return len(where) == 3 and all(len(cpus) == 1 for cpus in where) and set.union(*where)
+    cpus = alone()
+    check(cpus and len(cpus) == 3 and cpus <= {4, 5, 6, 7}, f"CPUs of the gang: {vcpus('gang')}")
+    rows = vcpus("gang")
+    refuse(7, r"gang", "move-vcpu", "gang", "0", "--to-cpu", min(rows[1]["kernel"]))
+    gone = min(rows[0]["kernel"])
+    online(gone, False)
+    try:
+        left = until("another CPU each", lambda: (alone() or set()) and len(alone()) == 3 and
+                     gone not in alone() and alone(), 60)
+        check(left <= {4, 5, 6, 7}, f"{left} with CPU {gone} offline")
+        refuse(7, r"offline", "move-vcpu", "gang", "0", "--to-cpu", gone)
+    finally:
+        online(gone, True)
+    must("kill", "gang")
+
+
+def test_vcpus_are_moved_by_hand():
+    must("kill", "busy1")
+    until("the vCPU to be back", lambda: needs("roam") == [0] and cpus_by_guest()["roam"] <= {0, 1}, 60)
+    reply = listing("move-vcpu", "roam", "0", "--to-cpu", 6)
+    check(reply["to"] == 6 and reply["us"] > 0, str(reply))
+    equal("CPUs", cpus_by_guest()["roam"], {6})
+    time.sleep(1)
+    equal("CPUs of one that is held, with an idle CPU at home", cpus_by_guest()["roam"], {6})
+    refuse(7, r"visits cell 2", "move-vcpu", "roam", "0", "--to-cpu", 2)
+    must("move-vcpu", "roam", "0", "--to-cpu", 1)
+    equal("CPUs", cpus_by_guest()["roam"], {1})
+    equal("needs", needs("roam"), [0])
+    must("move-vcpu", "roam", "0", "--release")
+    refuse(7, r"--cells-max", "move-vcpu", "busy0", "0", "--to-cpu", "4")
+    refuse(3, r"CPU 99", "move-vcpu", "busy0", "0", "--to-cpu", "99")
+    refuse(3, r"vCPU 7", "move-vcpu", "busy0", "7", "--to-cpu", "1")
+    refuse(3, r"nobody", "move-vcpu", "nobody", "0", "--to-cpu", "1")
+    equal("exit status without a CPU", cellvisor("move-vcpu", "busy0", "0")[0], 2)
+    must("down", "--force")
 
 
 # --- cells -------------------------------------------------------------------------------------
@@ -704,6 +860,13 @@ def test_loans_of_and_to_the_cell_that_will_die():
     wait_loans(2)
 
 
+def test_a_guest_whose_vcpu_visits_a_cell_needs_it():
+    run_tiny("roamer", "--cell", 0, "--cells-max", 2)
+    until("its vCPU to be found", lambda: vcpus("roamer"), 20)
+    must("move-vcpu", "roamer", "0", "--to-cpu", 4)
+    equal("needs", needs("roamer"), [0, 2])
+
+
 def test_a_dead_node_takes_only_its_guest():
     dead = 2
     others = [name for name in GUESTS if name != f"g{dead}"]
@@ -714,6 +877,10 @@ def test_a_dead_node_takes_only_its_guest():
     for name in others:
         equal(f"state of {name}", guest_row(name)["state"], "running")
         GUESTS[name].ask("info")
+
+
+def test_the_death_ended_the_guest_whose_vcpu_was_there():
+    check("needed" in wait_state("roamer", "lost", 90)["cause"], str(guest_row("roamer")))
 
 
 def test_no_process_of_the_dead_cell_is_left():
