@@ -16,6 +16,8 @@
 #define SLOW_TICKS 10u
 /* A vCPU that was moved stays so many ticks. */
 #define STAY_TICKS 10u
+/* So long moves are carried out, and no longer, before the loop goes on. */
+#define PERFORM_NS (30ull * 1000000u)
 
 int balancing_open(struct monitor *m, struct err *e)
 {
@@ -161,7 +163,8 @@ static void decide(struct monitor *m, struct bal_input *i)
 	if (b->tick_ns && b->ticks % MACHINE_TICKS == 0 && recovery_live_count(m) > 0)
 		i->in.scopes |= ROUND_MACHINE;
 	count = round_decide(b->round, &i->in, moves, BALANCING_MOVES_MAX);
-	for (uint32_t k = 0; k < count; k++)
+	/* The monitor has peers that wait to hear from it: what is left is decided anew. */
+	for (uint32_t k = 0; k < count && monitor_now_ns() - i->in.now_ns < PERFORM_NS; k++)
 		perform(m, i, &moves[k]);
 }
 

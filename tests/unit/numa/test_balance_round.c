@@ -110,6 +110,9 @@ Test(balance_round, within_a_node_the_kernel_does_it)
 	add(l, 2, "4-5", true);
 	add(l, 2, "6-7", true);
 	cr_assert_eq(decide(l), 0, "3 on 2 and 2 on 2: a move would gain nothing");
+	add(l, 2, "4-5", true);
+	add(l, 2, "4-7", false)->idle_ns = 2 * ROUND_IDLE_HOME_NS;
+	cr_assert_eq(decide(l), 0, "it may go home by itself");
 }
 
 Test(balance_round, pinned_badly_they_are_spread)

@@ -215,6 +215,8 @@ Test(visits, an_announcement_replaces_what_was_known)
 	for (size_t cut = 0; cut < bytes; cut++)
 		cr_assert(!visitors_announced(h, HOME, 2, body, cut, cpus, 3));
 	cr_assert_eq(h->count, 1, "nothing of a bad one is taken");
+	body[8] = 0;
+	cr_assert(!visitors_announced(h, HOME, 2, body, bytes, cpus, 3), "ids above the highest");
 }
 
 /* --- loss, repetition, reordering, a host that is replaced --- */
