@@ -89,9 +89,40 @@ void lending_close(struct monitor *m)
 	m->lending = NULL;
 }
 
+/* Has the book of a monitor that replaced another been put together again? */
+static bool book_is_whole(const struct monitor *m)
+{
+	const struct lending *L = m->lending;
+
+	if (L->born == m->incarnation)
+		return true;
+	if (L->claim_ns != UINT64_MAX || !L->resumed)
+		return false;
+	for (uint32_t c = 0; c < m->plan->cells.cell_count; c++)
+		if (L->lives[c] && !loans_agreed(L->book, (uint16_t)c))
+			return false;
+	return true;
+}
+
+/* What guests of other cells have on a node of this one, as their monitors told. */
+static uint64_t used_by_others(const struct monitor *m, uint32_t os_node)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t c = 0; c < m->plan->cells.cell_count; c++)
+		if (c != m->self)
+			sum += guest_book_promised(&m->replicas[c].book, os_node);
+	return sum;
+}
+
 uint64_t lending_lent(const struct monitor *m, uint32_t os_node)
 {
-	return loans_lent(m->lending->book, os_node) * VNUMA_UNIT_BYTES;
+	uint64_t lent = loans_lent(m->lending->book, os_node) * VNUMA_UNIT_BYTES, used;
+
+	if (book_is_whole(m))
+		return lent;
+	used = used_by_others(m, os_node);
+	return used > lent ? used : lent;
 }
 
 bool lending_held(const struct monitor *m, uint64_t id)
@@ -249,6 +280,7 @@ void lending_drop(struct monitor *m, const struct cellset *dead)
 
 void lending_resumed(struct monitor *m)
 {
+	m->lending->resumed = true;
 	for (uint32_t cell = 0; cell < m->plan->cells.cell_count; cell++) {
 		uint32_t incarnation, born;
 		bool live;

@@ -99,7 +99,7 @@ struct lending {
 	uint32_t next_number;
 	uint64_t look_ns, claim_ns; /* UINT64_MAX: all claims are in */
 	uint32_t lives[CELLS_MAX];  /* which the book was told of; 0: none that lives */
-	bool cgroups;
+	bool cgroups, resumed;	    /* a view has resumed once in this life */
 };
 
 /* --- lending_guest.c --- */
