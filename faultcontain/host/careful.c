@@ -36,17 +36,35 @@ __asm__(".pushsection .text\n"
 	"	mov %rsi, (%rdi)\n"
 	"	xor %eax, %eax\n"
 	"	ret\n"
+	".size careful_raw_store, . - careful_raw_store\n"
+	".type careful_raw_load16, @function\n"
+	"careful_raw_load16:\n" /* rdi: to (ours), rsi: from */
+	"careful_load16_insn:\n"
+	"	movzwl (%rsi), %edx\n"
+	"	mov %dx, (%rdi)\n"
+	"	xor %eax, %eax\n"
+	"	ret\n"
+	".size careful_raw_load16, . - careful_raw_load16\n"
+	".type careful_raw_store16, @function\n"
+	"careful_raw_store16:\n" /* rdi: to, rsi: value */
+	"careful_store16_insn:\n"
+	"	mov %si, (%rdi)\n"
+	"	xor %eax, %eax\n"
+	"	ret\n"
 	"careful_failed:\n"
 	"	mov $1, %eax\n"
 	"	ret\n"
-	".size careful_raw_store, . - careful_raw_store\n"
+	".size careful_raw_store16, . - careful_raw_store16\n"
 	".popsection\n");
 
 extern uint64_t careful_raw_copy(void *to, const void *from, size_t bytes);
 extern uint64_t careful_raw_load(uint64_t *to, const uint64_t *from);
 extern uint64_t careful_raw_store(uint64_t *to, uint64_t value);
+extern uint64_t careful_raw_load16(uint16_t *to, const uint16_t *from);
+extern uint64_t careful_raw_store16(uint16_t *to, uint16_t value);
 extern const char careful_copy8_insn[], careful_copy1_insn[], careful_load_insn[];
-extern const char careful_store_insn[], careful_failed[];
+extern const char careful_store_insn[], careful_load16_insn[], careful_store16_insn[];
+extern const char careful_failed[];
 
 int careful_copy(void *to, const void *from, size_t bytes)
 {
@@ -63,6 +81,16 @@ int careful_store64(uint64_t *to, uint64_t value)
 	return careful_raw_store(to, value) ? -EIO : 0;
 }
 
+int careful_load16(uint16_t *value, const uint16_t *from)
+{
+	return careful_raw_load16(value, from) ? -EIO : 0;
+}
+
+int careful_store16(uint16_t *to, uint16_t value)
+{
+	return careful_raw_store16(to, value) ? -EIO : 0;
+}
+
 bool careful_fixup(const siginfo_t *info, void *ucontext)
 {
 	greg_t *rip = &((ucontext_t *)ucontext)->uc_mcontext.gregs[REG_RIP];
@@ -71,7 +99,8 @@ bool careful_fixup(const siginfo_t *info, void *ucontext)
 	if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO)
 		return false;
 	if (*rip != (greg_t)careful_copy8_insn && *rip != (greg_t)careful_copy1_insn &&
-		*rip != (greg_t)careful_load_insn && *rip != (greg_t)careful_store_insn)
+		*rip != (greg_t)careful_load_insn && *rip != (greg_t)careful_store_insn &&
+		*rip != (greg_t)careful_load16_insn && *rip != (greg_t)careful_store16_insn)
 		return false;
 	*rip = (greg_t)careful_failed;
 	return true;

@@ -21,9 +21,11 @@
 /* Copies `bytes` bytes; either side may be foreign. 0, or -EIO if memory failed. */
 int careful_copy(void *to, const void *from, size_t bytes);
 
-/* One aligned 64-bit load (acquire) or store (release), never torn. 0 or -EIO. */
+/* One aligned 64-bit or 16-bit load (acquire) or store (release), never torn. 0 or -EIO. */
 int careful_load64(uint64_t *value, const uint64_t *from);
 int careful_store64(uint64_t *to, uint64_t value);
+int careful_load16(uint16_t *value, const uint16_t *from);
+int careful_store16(uint16_t *to, uint16_t value);
 
 /*
  * For a process' own SIGBUS handler (SA_SIGINFO), called first: true if the

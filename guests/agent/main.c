@@ -10,6 +10,12 @@
  * answered by `cv-reply NAME ok [JSON]` or `cv-reply NAME error WHY`:
  *
  *	info | disk-write SEED MIB | disk-verify SEED MIB | reboot | poweroff
+ *	owner | owner-touch	a process that owns a page (owner.h)
+ *	owner-write-disk	writes that page to the disk
+ *	fill MIB		uses that much more memory, and looks whether it holds what is written
+ *	table-sum NAME		checksum of an ACPI table
+ *	kernel-log WORD		what the kernel has said that holds the word
+ *	look-for-errors		makes the kernel look for deferred machine checks each second
  *
  * Kernel command line: cv.mem=MIB of memory to watch over (default 16; at most
  * half of what is free). As init it never exits.
@@ -37,6 +43,7 @@
 #include "guests/agent/button.h"
 #include "guests/agent/console.h"
 #include "guests/agent/disk.h"
+#include "guests/agent/owner.h"
 #include "guests/agent/pattern.h"
 #include "guests/agent/sysinfo.h"
 
@@ -45,9 +52,11 @@
 #define BEAT_NS 500000000L
 #define DEFAULT_MIB 16u
 #define MAX_MIB (1u << 20)
+#define KLOG_READ_ALL 3
 #define KLOG_CONSOLE_LEVEL 8
 
 static struct console console;
+static struct owner owner; /* of the thread for commands */
 
 static void mount_all(void)
 {
@@ -167,6 +176,119 @@ static void answer_disk(const struct command *c)
 			&console, "cv-reply %s ok {\"bytes\":%" PRIu64 "}", c->words[0], mib << 20);
 }
 
+static void answer_owner(const struct command *c)
+{
+	struct owner_state state;
+	int rc;
+
+	if (strcmp(c->words[0], "owner") == 0) {
+		rc = owner_start(&owner);
+		if (!rc)
+			console_say(&console, "cv-reply owner ok {\"pid\":%d,\"gpa\":%" PRIu64 "}",
+				(int)owner.pid, owner.gpa);
+	} else if (strcmp(c->words[0], "owner-write-disk") == 0) {
+		rc = owner_write_disk(&owner);
+		if (!rc)
+			console_say(&console, "cv-reply %s ok", c->words[0]);
+	} else {
+		rc = owner_touch(&owner, &state);
+		if (!rc)
+			console_say(&console,
+				"cv-reply %s ok {\"alive\":%s,\"intact\":%s,\"signal\":%d}",
+				c->words[0], state.alive ? "true" : "false",
+				state.intact ? "true" : "false", state.signal);
+	}
+	if (rc)
+		console_say(
+			&console, "cv-reply %s error %s", c->words[0], strerrordesc_np(-rc));
+}
+
+static void answer_fill(const struct command *c)
+{
+	struct pattern pattern;
+	uint64_t mib = 0;
+	uint64_t *memory;
+	bool intact = true;
+
+	if (c->count != 2 || !parse_number(c->words[1], MAX_MIB, &mib) || mib == 0) {
+		console_say(&console, "cv-reply fill error wants MIB");
+		return;
+	}
+	memory = mmap(NULL, mib << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED) {
+		console_say(&console, "cv-reply fill error %s", strerrordesc_np(errno));
+		return;
+	}
+	pattern_init(&pattern, memory, (mib << 20) / PATTERN_PAGE_BYTES, mib);
+	for (unsigned i = 0; i < PATTERN_STEPS; i++)
+		intact = pattern_step(&pattern);
+	munmap(memory, mib << 20);
+	console_say(&console, "cv-reply fill ok {\"intact\":%s}", intact ? "true" : "false");
+}
+
+static void answer_table(const struct command *c)
+{
+	static char table[65536];
+	uint64_t sum = 0xcbf29ce484222325ull; /* FNV-1a */
+	char path[96];
+	ssize_t bytes = -1;
+	int fd;
+
+	if (c->count != 2) {
+		console_say(&console, "cv-reply table-sum error wants NAME");
+		return;
+	}
+	snprintf(path, sizeof(path), "/sys/firmware/acpi/tables/%s", c->words[1]);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		bytes = read(fd, table, sizeof(table));
+		close(fd);
+	}
+	for (ssize_t i = 0; i < bytes; i++)
+		sum = (sum ^ (unsigned char)table[i]) * 0x100000001b3ull;
+	if (bytes < 0)
+		console_say(&console, "cv-reply table-sum error %s", strerrordesc_np(errno));
+	else
+		console_say(&console,
+			"cv-reply table-sum ok {\"bytes\":%zd,\"sum\":\"%016" PRIx64 "\"}", bytes,
+			sum);
+}
+
+static void answer_log(const struct command *c)
+{
+	static char log[1 << 18];
+	unsigned found = 0;
+	int bytes = klogctl(KLOG_READ_ALL, log, sizeof(log) - 1);
+	char *rest = log;
+
+	if (c->count != 2 || bytes < 0) {
+		console_say(&console, "cv-reply kernel-log error wants WORD");
+		return;
+	}
+	log[bytes] = '\0';
+	for (char *line; (line = strsep(&rest, "\n"));) {
+		if (!strstr(line, c->words[1]))
+			continue;
+		console_say(&console, "cv-note kernel: %s", line);
+		found++;
+	}
+	console_say(&console, "cv-reply kernel-log ok {\"lines\":%u}", found);
+}
+
+static void answer_look(void)
+{
+	static const char path[] = "/sys/devices/system/machinecheck/machinecheck0/check_interval";
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, "1", 1) == 1;
+
+	if (done)
+		console_say(&console, "cv-reply look-for-errors ok");
+	else
+		console_say(&console, "cv-reply look-for-errors error %s", strerrordesc_np(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
 static void answer(const struct command *c)
 {
 	const char *name = c->words[0];
@@ -181,6 +303,17 @@ static void answer(const struct command *c)
 		free(json);
 	} else if (strcmp(name, "disk-write") == 0 || strcmp(name, "disk-verify") == 0) {
 		answer_disk(c);
+	} else if (strcmp(name, "owner") == 0 || strcmp(name, "owner-touch") == 0 ||
+		   strcmp(name, "owner-write-disk") == 0) {
+		answer_owner(c);
+	} else if (strcmp(name, "fill") == 0) {
+		answer_fill(c);
+	} else if (strcmp(name, "table-sum") == 0) {
+		answer_table(c);
+	} else if (strcmp(name, "kernel-log") == 0) {
+		answer_log(c);
+	} else if (strcmp(name, "look-for-errors") == 0) {
+		answer_look();
 	} else if (strcmp(name, "reboot") == 0) {
 		console_say(&console, "cv-reply reboot ok");
 		end_machine(name, RB_AUTOBOOT);

@@ -237,15 +237,13 @@ static int ram_fill(const struct ram_map *m, struct gpa to, int fd, const char *
 	return 0;
 }
 
-/* Low RAM below the EBDA is there: boot_place demanded more. */
-static void ram_put(const struct ram_map *m, uint64_t to, const void *src, size_t bytes)
+/* Low RAM below the EBDA is there: boot_place demanded more. False if a page was lost. */
+static bool ram_put(const struct ram_map *m, uint64_t to, const void *src, size_t bytes)
 {
-	bool done = ram_write(m, (struct gpa){ to }, src, bytes);
-
-	CHECK(done);
+	return ram_write(m, (struct gpa){ to }, src, bytes);
 }
 
-static void put_page_tables(const struct ram_map *m)
+static bool put_page_tables(const struct ram_map *m)
 {
 	uint64_t tables[MAP_TABLES][TABLE_ENTRIES] = { 0 };
 
@@ -256,10 +254,10 @@ static void put_page_tables(const struct ram_map *m)
 			tables[2 + gib][i] = (gib * TABLE_ENTRIES + i) << LARGE_PAGE_SHIFT |
 					     PTE_LARGE | PTE_PRESENT_WRITE;
 	}
-	ram_put(m, LAYOUT_BOOT_PAGE_TABLES, tables, sizeof(tables));
+	return ram_put(m, LAYOUT_BOOT_PAGE_TABLES, tables, sizeof(tables));
 }
 
-static void put_params(
+static bool put_params(
 	const struct boot_image *i, const struct boot_args *a, const struct boot_place *p)
 {
 	struct boot_params params = { 0 };
@@ -279,8 +277,14 @@ static void put_params(
 		params.e820_table[n] = (struct boot_e820_entry){
 			.addr = map[n].addr, .size = map[n].bytes, .type = map[n].type
 		};
-	ram_put(a->ram, LAYOUT_BOOT_PARAMS, &params, sizeof(params));
-	ram_put(a->ram, LAYOUT_BOOT_CMDLINE, a->cmdline, strlen(a->cmdline) + 1);
+	return ram_put(a->ram, LAYOUT_BOOT_PARAMS, &params, sizeof(params)) &&
+	       ram_put(a->ram, LAYOUT_BOOT_CMDLINE, a->cmdline, strlen(a->cmdline) + 1);
+}
+
+static int lost(struct err *e)
+{
+	(void)err_set(e, EXIT_ENVIRONMENT, "a page of low guest RAM was lost to a memory error");
+	return -EIO;
 }
 
 static int put_acpi(const struct boot_args *a, struct err *e)
@@ -292,8 +296,8 @@ static int put_acpi(const struct boot_args *a, struct err *e)
 	if (!tables)
 		return err_set(e, EXIT_FAILED, "out of memory for the guest's ACPI tables");
 	rc = acpi_build(a->machine, LAYOUT_ACPI, tables, LAYOUT_ACPI_BYTES, &used, e);
-	if (!rc)
-		ram_put(a->ram, LAYOUT_ACPI, tables, used);
+	if (!rc && !ram_put(a->ram, LAYOUT_ACPI, tables, used))
+		rc = lost(e);
 	free(tables);
 	return rc;
 }
@@ -303,7 +307,7 @@ static int put_acpi(const struct boot_args *a, struct err *e)
  * With hardware-reduced ACPI Linux doesn't use the reset register by itself: it
  * asks EFI, and without EFI it jumps there (native_machine_emergency_restart()).
  */
-static void put_reset_vector(const struct ram_map *m)
+static bool put_reset_vector(const struct ram_map *m)
 {
 	static const uint8_t code[] = {
 		0xb0, LAYOUT_RESET_VALUE,				/* mov al, imm8 */
@@ -313,7 +317,7 @@ static void put_reset_vector(const struct ram_map *m)
 		0xeb, 0xfd,						/* jmp to the hlt */
 	};
 
-	ram_put(m, LAYOUT_RESET_VECTOR, code, sizeof(code));
+	return ram_put(m, LAYOUT_RESET_VECTOR, code, sizeof(code));
 }
 
 int boot_load(
@@ -337,10 +341,9 @@ int boot_load(
 			i->initrd_bytes, e);
 	if (rc)
 		return rc;
-	put_reset_vector(a->ram);
-	put_page_tables(a->ram);
-	put_params(i, a, &place);
-	ram_put(a->ram, LAYOUT_BOOT_GDT, gdt, sizeof(gdt));
+	if (!put_reset_vector(a->ram) || !put_page_tables(a->ram) || !put_params(i, a, &place) ||
+		!ram_put(a->ram, LAYOUT_BOOT_GDT, gdt, sizeof(gdt)))
+		return lost(e);
 	*cpu = (struct boot_cpu){
 		.rip = place.kernel.addr + ENTRY_64,
 		.rsp = LAYOUT_BOOT_STACK,

@@ -75,7 +75,8 @@ struct boot_args {
 /*
  * Fills guest RAM and says how to enter. Kernel and initrd are read straight
  * into it. Returns 0; -EINVAL (EXIT_INVALID) as boot_image_fits and acpi_build
- * do, or if a file shrank since it was opened; another negative errno
+ * do, or if a file shrank since it was opened; -EIO (EXIT_ENVIRONMENT) if RAM to
+ * be filled was lost to a memory error; another negative errno
  * (EXIT_INVALID) if reading failed. After a failure RAM holds anything.
  */
 int boot_load(

@@ -42,6 +42,7 @@ struct guest {
 	uint32_t nodes[GUEST_NODES_MAX], node_count; /* where it is placed, ascending */
 	uint64_t node_bytes[GUEST_NODES_MAX];	     /* how much of its memory on each */
 	uint32_t needs[GUEST_NEEDS_MAX], need_count; /* cells, ascending */
+	uint64_t memory_errors;			     /* pages lost to them, since its start */
 	double started, ended;			     /* 0: not yet */
 	json_t *spec;				     /* owned; what was asked for; may be NULL */
 };

@@ -186,6 +186,16 @@ static void on_state(struct guest_link *l, const struct guest_report *r)
 	}
 }
 
+static void on_memory_error(struct guest_link *l, const struct guest_report *r)
+{
+	char text[GUEST_CAUSE_BYTES];
+
+	l->g->memory_errors = r->memory_errors;
+	keeper_event(l->k, l->g, "guest-memory-error",
+		memory_error_text(&r->error, text, sizeof(text)));
+	keeper_changed(l->k);
+}
+
 void keeper_link_report(struct guest_link *l, const struct guest_report *r, int fd)
 {
 	struct waiter *w;
@@ -204,7 +214,11 @@ void keeper_link_report(struct guest_link *l, const struct guest_report *r, int 
 		on_started(l, fd);
 		if (l->ram_fd < 0 && fd >= 0)
 			l->ram_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		l->g->memory_errors = r->memory_errors;
 		on_state(l, r);
+		break;
+	case REPORT_MEMORY_ERROR:
+		on_memory_error(l, r);
 		break;
 	case REPORT_STATE:
 		on_state(l, r);

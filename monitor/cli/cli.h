@@ -27,6 +27,8 @@ int cli_down(int argc, char **argv);
 int cli_events(int argc, char **argv);
 int cli_give_back(int argc, char **argv);
 int cli_inject(int argc, char **argv);
+/* The same for its first argument 'memory-error'; argv[0] is "cellvisor inject memory-error". */
+int cli_inject_memory(int argc, char **argv);
 int cli_kill(int argc, char **argv);
 int cli_ls(int argc, char **argv);
 int cli_move_vcpu(int argc, char **argv);

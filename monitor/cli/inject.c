@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* `cellvisor inject node-death N`: this process is the injector. */
+/* `cellvisor inject FAULT ...`; of node-death this process is the injector. */
 
 #include <argp.h>
 #include <sched.h>
@@ -32,7 +32,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case ARGP_KEY_ARG:
 		if (state->arg_num == 0 && strcmp(arg, "node-death") != 0)
-			argp_error(state, "no fault '%s'; there is: node-death", arg);
+			argp_error(state, "no fault '%s'; there are: node-death, memory-error", arg);
 		if (state->arg_num == 0)
 			o->kind = arg;
 		if (state->arg_num == 1 &&
@@ -44,7 +44,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_END:
 		if (!o->kind || !o->has_node)
-			argp_error(state, "which fault, on which node? e.g. node-death 2");
+			argp_error(state,
+				"which fault, and where? e.g. node-death 2, memory-error web "
+				"--random");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -53,15 +55,19 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp argp = {
 	.parser = parse,
-	.args_doc = "node-death NODE",
-	.doc = "Injects a fault, to see that it is contained. The guests of the cell are lost.\v"
+	.args_doc = "node-death NODE\nmemory-error GUEST ...",
+	.doc = "Injects a fault, to see that it is contained.\v"
+	       "memory-error GUEST: a page of the guest's RAM becomes bad; `cellvisor inject "
+	       "memory-error --help` tells how.\n\n"
 	       "node-death NODE: the cell of this NUMA node dies with all its nodes. In the box "
 	       "the "
 	       "CPUs stop, the memory of the cell's processes is poisoned, and after some seconds "
 	       "the "
 	       "CPUs are taken offline. On a real server the survivors are told of a fatal "
 	       "hardware "
-	       "error instead, the processes of the cell are killed, and this says so.\n\n"
+	       "error instead, the processes of the cell are killed, and this says so. The guests of "
+	       "the "
+	       "cell are lost.\n\n"
 	       "Examples:\n"
 	       "  cellvisor inject node-death 2\n"
 	       "  cellvisor events --since 1m",
@@ -174,6 +180,12 @@ int cli_inject(int argc, char **argv)
 	struct err e;
 	int rc;
 
+	if (argc > 1 && strcmp(argv[1], "memory-error") == 0) {
+		static char name[] = "cellvisor inject memory-error";
+
+		argv[1] = name;
+		return cli_inject_memory(argc - 1, argv + 1);
+	}
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	if (ask(&o, o.kind, &reply, &e))
 		return cli_fail(&e);

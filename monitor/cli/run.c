@@ -31,6 +31,7 @@ enum {
 	KEY_VNUMA,
 	KEY_CELLS_MAX,
 	KEY_GANG,
+	KEY_HEAL,
 };
 
 struct run_options {
@@ -56,6 +57,10 @@ static const struct argp_option options[] = {
 		"give each of its vCPUs a CPU that no other of them uses; refused if there are "
 		"too few",
 		1 },
+	{ "heal", KEY_HEAL, NULL, 0,
+		"replace pages that are lost to memory errors and hold what was loaded; the log "
+		"that this takes costs an exit per page first written, and 4 KiB mappings",
+		2 },
 	{ "attach", 'a', NULL, 0,
 		"use its console from its first byte on, and wait for its end: exit status 0 if it "
 		"powered off, 1 otherwise",
@@ -197,6 +202,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_GANG:
 		s->gang = true;
+		return 0;
+	case KEY_HEAL:
+		s->heal = true;
 		return 0;
 	case 'a':
 		o->attach = s->wait_console = true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "monitor/device/virtio.h"
 
+#include "faultcontain/host/careful.h"
 #include "numa/check.h"
 
 #include <endian.h>
@@ -14,6 +15,8 @@
 #define USED_FLAGS 0u
 #define USED_IDX 2u
 #define USED_RING 4u
+
+static const char lost[] = "a ring of the queue was lost to a memory error";
 
 static struct gpa gpa_at(struct gpa base, uint64_t off)
 {
@@ -65,18 +68,26 @@ bool virtq_enable(struct virtq *q, bool indirect, bool event_idx)
 		q->used_event = ram_atomic(q->ram, gpa_at(q->avail, AVAIL_RING + 2 * q->size), 2);
 		q->avail_event = ram_atomic(q->ram, gpa_at(q->used, USED_RING + 8 * q->size), 2);
 	}
+	ram_written(q->ram, q->used, USED_RING + 8ull * q->size + event_bytes);
 	q->enabled = true;
 	return true;
 }
 
-static uint16_t load16(const uint16_t *field)
+/* False, with q->bad set, if the field's page was lost. */
+static bool load16(struct virtq *q, const uint16_t *field, uint16_t *val)
 {
-	return le16toh(__atomic_load_n(field, __ATOMIC_ACQUIRE));
+	if (careful_load16(val, field)) {
+		q->bad = lost;
+		return false;
+	}
+	*val = le16toh(*val);
+	return true;
 }
 
-static void store16(uint16_t *field, uint16_t val)
+static void store16(struct virtq *q, uint16_t *field, uint16_t val)
 {
-	__atomic_store_n(field, htole16(val), __ATOMIC_RELEASE);
+	if (careful_store16(field, htole16(val)))
+		q->bad = lost;
 }
 
 /* A descriptor in private memory, in host order. */
@@ -147,7 +158,7 @@ static const char *add_indirect(
 		if (index >= count)
 			return "a next field points outside its table";
 		if (!read_desc(q, (struct gpa){ table->addr }, index, &d))
-			return "an indirect table is not in RAM";
+			return "an indirect table was lost to a memory error";
 		if (d.flags & VRING_DESC_F_INDIRECT)
 			return "an indirect table within an indirect table";
 		wrong = add_seg(q, c, &d);
@@ -170,7 +181,7 @@ static const char *read_chain(const struct virtq *q, struct virtq_chain *c)
 		if (index >= q->size)
 			return "a descriptor index is not below the queue's size";
 		if (!read_desc(q, q->desc, index, &d))
-			return "the descriptor table is not in RAM";
+			return "the descriptor table was lost to a memory error";
 		if (d.flags & VRING_DESC_F_INDIRECT)
 			return add_indirect(q, c, &d);
 		wrong = add_seg(q, c, &d);
@@ -183,20 +194,20 @@ static const char *read_chain(const struct virtq *q, struct virtq_chain *c)
 
 enum virtq_result virtq_pop(struct virtq *q, struct virtq_chain *c)
 {
-	uint16_t ahead, head;
+	uint16_t idx, ahead, head;
 	const char *wrong;
 
 	CHECK(q->enabled);
-	if (q->bad)
+	if (q->bad || !load16(q, q->avail_idx, &idx))
 		return VIRTQ_BAD;
-	ahead = (uint16_t)(load16(q->avail_idx) - q->avail_next);
+	ahead = (uint16_t)(idx - q->avail_next);
 	if (ahead == 0)
 		return VIRTQ_EMPTY;
 	if (ahead > q->size)
 		return broken(q, "more chains are available than the queue has entries");
 	if (!ram_read(q->ram, gpa_at(q->avail, AVAIL_RING + 2ull * (q->avail_next % q->size)),
 		    &head, sizeof(head)))
-		return broken(q, "the available ring is not in RAM");
+		return broken(q, lost);
 	c->head = le16toh(head);
 	c->out_count = c->in_count = 0;
 	c->out_bytes = c->in_bytes = 0;
@@ -210,44 +221,51 @@ enum virtq_result virtq_pop(struct virtq *q, struct virtq_chain *c)
 void virtq_push(struct virtq *q, uint16_t head, uint32_t bytes)
 {
 	struct vring_used_elem elem = { .id = htole32(head), .len = htole32(bytes) };
-	bool written;
 
 	CHECK(q->enabled);
-	written = ram_write(q->ram, gpa_at(q->used, USED_RING + 8ull * (q->used_next % q->size)),
-		&elem, sizeof(elem));
-	CHECK(written); /* virtq_enable saw that the ring is RAM, and RAM does not go away */
+	/* virtq_enable saw that the ring is RAM, so a page of it must have been lost. */
+	if (!ram_write(q->ram, gpa_at(q->used, USED_RING + 8ull * (q->used_next % q->size)), &elem,
+		    sizeof(elem))) {
+		q->bad = lost;
+		return;
+	}
 	q->used_next++;
-	store16(q->used_idx, q->used_next);
+	store16(q, q->used_idx, q->used_next);
 }
 
 bool virtq_wants_signal(struct virtq *q)
 {
-	uint16_t old = q->signalled;
+	uint16_t old = q->signalled, wish;
 
 	CHECK(q->enabled);
 	/* The new index must be visible before the driver's wish is read (2.7.7.2). */
 	atomic_thread_fence(memory_order_seq_cst);
 	q->signalled = q->used_next;
+	/* A driver whose wish is lost is signalled: once too often is no harm. */
+	if (!load16(q, q->event_idx ? q->used_event : q->avail_flags, &wish))
+		return true;
 	if (!q->event_idx)
-		return !(load16(q->avail_flags) & VRING_AVAIL_F_NO_INTERRUPT);
-	return vring_need_event(load16(q->used_event), q->used_next, old);
+		return !(wish & VRING_AVAIL_F_NO_INTERRUPT);
+	return vring_need_event(wish, q->used_next, old);
 }
 
 bool virtq_want_notify(struct virtq *q, bool want)
 {
+	uint16_t idx;
+
 	CHECK(q->enabled);
 	if (q->event_idx) {
 		/* Not moving the event index means that no notification is asked for. */
 		if (want)
-			store16(q->avail_event, q->avail_next);
+			store16(q, q->avail_event, q->avail_next);
 	} else {
-		store16(q->used_flags, want ? 0 : VRING_USED_F_NO_NOTIFY);
+		store16(q, q->used_flags, want ? 0 : VRING_USED_F_NO_NOTIFY);
 	}
 	if (!want)
 		return false;
 	/* The wish must be visible before the last look (2.7.10.1). */
 	atomic_thread_fence(memory_order_seq_cst);
-	return load16(q->avail_idx) != q->avail_next;
+	return !load16(q, q->avail_idx, &idx) || idx != q->avail_next;
 }
 
 uint32_t virtq_iov(const struct virtq *q, const struct virtq_chain *c, bool in, uint32_t from,
@@ -266,6 +284,8 @@ uint32_t virtq_iov(const struct virtq *q, const struct virtq_chain *c, bool in, 
 		part -= from;
 		if (part > bytes)
 			part = bytes;
+		if (in)
+			ram_written(q->ram, gpa_at(seg->gpa, from), part);
 		pieces = ram_iov(q->ram, gpa_at(seg->gpa, from), part, &iov[n], max - n);
 		if (pieces == 0)
 			return 0;
@@ -296,7 +316,8 @@ static bool copy(const struct virtq *q, const struct virtq_chain *c, bool in, ui
 		part = part - off < bytes ? part - off : bytes;
 		done = in ? ram_write(q->ram, gpa_at(seg->gpa, off), buf, part)
 			  : ram_read(q->ram, gpa_at(seg->gpa, off), buf, part);
-		CHECK(done); /* virtq_pop saw that it is RAM */
+		if (!done) /* virtq_pop saw that it is RAM: a page of it was lost */
+			return false;
 		buf += part;
 		bytes -= part;
 		off = 0;

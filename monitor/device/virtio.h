@@ -32,8 +32,8 @@ struct virtq_chain {
 enum virtq_result {
 	VIRTQ_EMPTY, /* nothing to take */
 	VIRTQ_CHAIN, /* a chain was taken */
-	VIRTQ_BAD, /* the driver broke the queue's rules; q->bad says how. Nothing can be taken any
-		      more */
+	VIRTQ_BAD, /* the driver broke the queue's rules, or a ring was lost to a memory error;
+		      q->bad says which. Nothing can be taken any more */
 };
 
 struct virtq {
@@ -64,7 +64,10 @@ bool virtq_enable(struct virtq *q, bool indirect, bool event_idx);
 /* Takes the next chain into private memory. */
 enum virtq_result virtq_pop(struct virtq *q, struct virtq_chain *c);
 
-/* Gives a chain back, with `bytes` bytes written into its in segments. Any order. */
+/*
+ * Gives a chain back, with `bytes` bytes written into its in segments. Any order. This and the two
+ * functions below set q->bad if they find that a ring was lost to a memory error.
+ */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t bytes);
 
 /* After pushes: does the driver want an interrupt for them? (2.7.7, 2.7.10) */
@@ -77,7 +80,7 @@ bool virtq_wants_signal(struct virtq *q);
 bool virtq_want_notify(struct virtq *q, bool want);
 
 /* Copies out bytes [from, from + bytes) of the chain's out segments; false if there are not as
- * many. */
+ * many, or a page of them was lost to a memory error. */
 bool virtq_read(const struct virtq *q, const struct virtq_chain *c, uint32_t from, void *dst,
 	uint32_t bytes);
 
@@ -87,7 +90,7 @@ bool virtq_write(const struct virtq *q, const struct virtq_chain *c, uint32_t to
 
 /*
  * Describes bytes [from, from + bytes) of the out segments (or, if `in`, the in segments) as host
- * memory in at most `max` pieces; 0 if there are not as many bytes, bytes is 0,
+ * memory in at most `max` pieces, in segments being about to be written (ram_written()); 0 if there are not as many bytes, bytes is 0,
  * or more pieces would be needed.
  */
 uint32_t virtq_iov(const struct virtq *q, const struct virtq_chain *c, bool in, uint32_t from,

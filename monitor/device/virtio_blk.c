@@ -89,10 +89,18 @@ static bool may_answer(struct virtio_blk *b)
 static void push(struct virtio_blk *b, uint32_t queue, const struct blk_req *r, uint8_t status,
 	uint32_t written)
 {
-	if (!ram_write(b->pci.dev.ram, r->status_gpa, &status, sizeof(status)))
-		CHECK(false); /* blk_req_parse: it is RAM */
-	virtq_push(&b->pci.dev.queues[queue], r->head, written);
-	b->used_queues |= 1u << queue;
+	struct virtq *q = &b->pci.dev.queues[queue];
+
+	/* Without a status the driver would believe what the byte held before. */
+	if (!ram_write(b->pci.dev.ram, r->status_gpa, &status, sizeof(status))) {
+		virtio_pci_trouble(&b->pci, "a request's status byte was lost to a memory error");
+		return;
+	}
+	virtq_push(q, r->head, written);
+	if (q->bad)
+		virtio_pci_trouble(&b->pci, q->bad);
+	else
+		b->used_queues |= 1u << queue;
 }
 
 static void finish(struct virtio_blk *b, struct blk_slot *s, uint8_t status)
@@ -146,7 +154,8 @@ static bool take(struct virtio_blk *b, uint32_t queue)
 
 	CHECK(s);
 	if (!blk_req_parse(q, &b->chain, &b->limits, &s->req)) {
-		virtio_pci_trouble(&b->pci, "a chain without room for a block request");
+		virtio_pci_trouble(&b->pci, "a chain without room for a block request, or lost to a "
+					    "memory error");
 		return false;
 	}
 	if (s->req.op == BLK_DONE) {
@@ -178,8 +187,11 @@ static bool take_some(struct virtio_blk *b, uint32_t queue, uint32_t budget)
 			virtio_pci_trouble(&b->pci, q->bad);
 		if (got == VIRTQ_BAD || (got == VIRTQ_CHAIN && !take(b, queue)))
 			return false;
-		if (got == VIRTQ_EMPTY && !virtq_want_notify(q, true))
+		if (got == VIRTQ_EMPTY && !virtq_want_notify(q, true)) {
+			if (q->bad)
+				virtio_pci_trouble(&b->pci, q->bad);
 			return false;
+		}
 	}
 	return false; /* the next one that finishes makes the thread look again */
 }
@@ -202,8 +214,13 @@ static bool take_all(struct virtio_blk *b)
 static void tell_driver(struct virtio_blk *b)
 {
 	for (uint32_t i = 0; i < b->type.queue_count; i++) {
-		if ((b->used_queues >> i & 1) && virtio_dev_running(&b->pci.dev))
-			virtio_pci_used(&b->pci, i);
+		struct virtq *q = &b->pci.dev.queues[i];
+
+		if (!(b->used_queues >> i & 1) || !virtio_dev_running(&b->pci.dev))
+			continue;
+		virtio_pci_used(&b->pci, i);
+		if (q->bad)
+			virtio_pci_trouble(&b->pci, q->bad);
 	}
 	b->used_queues = 0;
 }

@@ -151,18 +151,49 @@ static int build_cpus(struct run *r, struct err *e)
 	return rc;
 }
 
+/* Who has good copies of pages, and who looks after lost ones. */
+static int build_healing(struct run *r, struct err *e)
+{
+	const struct lost_pages_env env = run_lost_env(r);
+	const struct boot_args args = run_boot_args(r, NULL);
+	struct good_copy_source source;
+	int rc = lost_pages_init(&r->lost, &r->views, r->spec.heal, &env, e);
+
+	if (rc || !r->spec.heal)
+		return rc;
+	if (loaded_init(&r->loaded, &r->views, &r->image, &args)) {
+		lost_pages_fini(&r->lost);
+		return err_set(e, EXIT_FAILED, "out of memory");
+	}
+	views_main(&r->views)->ram.written = r->loaded.written;
+	source = loaded_source(&r->loaded);
+	lost_pages_source(&r->lost, &source);
+	return 0;
+}
+
+static void unbuild_healing(struct run *r)
+{
+	lost_pages_fini(&r->lost);
+	if (r->spec.heal)
+		loaded_fini(&r->loaded);
+}
+
 static int build_machine(struct run *r, struct err *e)
 {
 	int rc = guest_memory_init(&r->memory, r->spec.memory_bytes, e);
 
 	if (rc)
 		return rc;
-	rc = views_init(&r->views, &r->system, &r->memory, &r->home, e);
+	r->machine = guest_plan_machine(&r->plan);
+	rc = views_init(&r->views, &r->system, &r->memory, &r->home, r->spec.heal, e);
 	if (rc)
 		goto undo_memory;
-	rc = build_board(r, e);
+	rc = build_healing(r, e);
 	if (rc)
 		goto undo_views;
+	rc = build_board(r, e);
+	if (rc)
+		goto undo_healing;
 	rc = build_cpus(r, e);
 	if (rc)
 		goto undo_board;
@@ -171,6 +202,8 @@ static int build_machine(struct run *r, struct err *e)
 undo_board:
 	board_fini(r->board);
 	free(r->board);
+undo_healing:
+	unbuild_healing(r);
 undo_views:
 	views_fini(&r->views);
 undo_memory:
@@ -183,6 +216,7 @@ static void unbuild_machine(struct run *r)
 	vcpus_fini(&r->vcpus);
 	board_fini(r->board);
 	free(r->board);
+	unbuild_healing(r);
 	views_fini(&r->views);
 	guest_memory_fini(&r->memory);
 }

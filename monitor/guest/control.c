@@ -43,20 +43,46 @@ static int send_report(struct control *c, const struct guest_report *r, int fd)
 	return rc;
 }
 
-/* Sends the state that waits, if it can be sent now. */
-static void push_state(struct control *c)
+/* Sends the memory errors that wait. 0 or -errno. */
+static int push_errors(struct control *c)
+{
+	struct guest_report *r = c->errors_wait ? calloc(1, sizeof(*r)) : NULL;
+	int rc = 0;
+
+	while (r && c->errors_wait && !rc) {
+		c->errors_wait = c->env.next_error(c->env.ctx, r);
+		if (!c->errors_wait)
+			break;
+		rc = send_report(c, r, -1);
+		if (rc != -EAGAIN && rc != -EPIPE)
+			c->env.error_told(c->env.ctx, r);
+	}
+	free(r);
+	return rc;
+}
+
+/* Sends what waits, if it can be sent now: errors first, since a state may be the last word. */
+static void push(struct control *c)
 {
 	int rc;
 
-	if (c->sock < 0 || !c->state_waits)
+	if (c->sock < 0 || (!c->state_waits && !c->errors_wait))
 		return;
-	rc = send_report(c, c->state, -1);
-	if (rc == -EPIPE) {
-		lose(c);
-		return;
+	rc = push_errors(c);
+	if (!rc && c->state_waits) {
+		rc = send_report(c, c->state, -1);
+		c->state_waits = rc == -EAGAIN || rc == -EPIPE;
 	}
-	c->state_waits = rc == -EAGAIN;
-	reactor_want(c->reactor, &c->watch, EPOLLIN | (c->state_waits ? EPOLLOUT : 0));
+	if (rc == -EPIPE)
+		lose(c);
+	else
+		reactor_want(c->reactor, &c->watch, EPOLLIN | (rc == -EAGAIN ? EPOLLOUT : 0));
+}
+
+void control_errors(struct control *c)
+{
+	c->errors_wait = true;
+	push(c);
 }
 
 void control_state(struct control *c, enum report_state state, const char *cause, uint64_t reboots)
@@ -66,7 +92,7 @@ void control_state(struct control *c, enum report_state state, const char *cause
 	c->state->reboots = reboots;
 	snprintf(c->state->cause, sizeof(c->state->cause), "%s", cause);
 	c->state_waits = true;
-	push_state(c);
+	push(c);
 }
 
 void control_started(struct control *c, const struct guest_report *r)
@@ -118,7 +144,7 @@ static void on_socket(void *ctx, uint32_t events)
 	int fd, rc;
 
 	if (events & EPOLLOUT) {
-		push_state(c);
+		push(c);
 		if (c->sock < 0)
 			return;
 	}
@@ -175,6 +201,7 @@ static void register_again(struct control *c)
 		/* It has all that a waiting state message would say. */
 		c->state_waits = false;
 		arm(c, false);
+		push(c);
 	}
 	free(r);
 }
@@ -245,9 +272,9 @@ void control_last_words(struct control *c, int ms)
 {
 	struct pollfd room = { .fd = c->sock, .events = POLLOUT };
 
-	push_state(c);
-	if (c->sock < 0 || !c->state_waits)
+	push(c);
+	if (c->sock < 0 || (!c->state_waits && !c->errors_wait))
 		return;
 	if (poll(&room, 1, ms) == 1)
-		push_state(c);
+		push(c);
 }

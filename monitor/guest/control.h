@@ -17,6 +17,10 @@ struct control_env {
 	void (*order)(void *ctx, enum guest_order_op op);
 	/* Fill in a register message, all but `op`. */
 	void (*describe)(void *ctx, struct guest_report *r);
+	/* Fill in REPORT_MEMORY_ERROR with the next one to be told; false if there is none. */
+	bool (*next_error)(void *ctx, struct guest_report *r);
+	/* The monitor has got it. */
+	void (*error_told)(void *ctx, const struct guest_report *r);
 	void *ctx;  /* borrowed */
 	int ram_fd; /* borrowed; sent along */
 };
@@ -33,6 +37,7 @@ struct control {
 	bool state_waits;
 	struct guest_report *state; /* owned */
 	json_t *ledger;		    /* owned; of the last ORDER_KEEP, for the next monitor */
+	bool errors_wait;
 };
 
 /*
@@ -46,6 +51,9 @@ void control_fini(struct control *c);
 
 /* Tells the monitor, now or when it listens again. */
 void control_state(struct control *c, enum report_state state, const char *cause, uint64_t reboots);
+
+/* There is news for next_error(): tells the monitor, now or when it listens again. */
+void control_errors(struct control *c);
 
 /* Sends REPORT_STARTED. */
 void control_started(struct control *c, const struct guest_report *r);

@@ -21,10 +21,10 @@ void guest_memory_regions(uint64_t bytes, uint8_t *hva, struct ram_map *map)
 	uint64_t low = bytes < LAYOUT_LOW_RAM_END ? bytes : LAYOUT_LOW_RAM_END;
 
 	memset(map, 0, sizeof(*map));
-	map->regions[map->region_count++] = (struct ram_region){ { 0 }, low, hva };
+	map->regions[map->region_count++] = (struct ram_region){ { 0 }, low, hva, 0 };
 	if (bytes > low)
 		map->regions[map->region_count++] =
-			(struct ram_region){ { LAYOUT_HIGH_RAM }, bytes - low, hva + low };
+			(struct ram_region){ { LAYOUT_HIGH_RAM }, bytes - low, hva + low, low };
 }
 
 int guest_memory_init(struct guest_memory *m, uint64_t bytes, struct err *e)

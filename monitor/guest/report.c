@@ -21,6 +21,7 @@ static const char *const report_names[REPORT_OP_COUNT] = {
 	[REPORT_STATE] = "state",
 	[REPORT_REGISTER] = "register",
 	[REPORT_SHOWN] = "shown",
+	[REPORT_MEMORY_ERROR] = "memory-error",
 };
 
 static const char *const state_names[REPORT_STATE_COUNT] = {
@@ -122,6 +123,22 @@ static json_t *words(const char *text)
 	return json_string(plain);
 }
 
+static json_t *encode_error(const struct guest_report *r)
+{
+	const struct memory_error *m = &r->error;
+	json_t *value = json_pack("{s:s,s:I,s:I,s:I,s:s,s:s}", "op", report_names[r->op],
+		"memory_errors", (json_int_t)r->memory_errors, "gpa", (json_int_t)m->gpa, "bytes",
+		(json_int_t)m->bytes, "end", memory_error_end_name(m->end), "source", m->source);
+
+	if (value && m->node_known)
+		json_object_set_new(value, "node", json_integer(m->node));
+	if (value && m->frame_known)
+		json_object_set_new(value, "frame", json_integer((json_int_t)m->frame));
+	if (value && m->vcpu != MEMORY_ERROR_NOBODY)
+		json_object_set_new(value, "vcpu", json_integer(m->vcpu));
+	return value;
+}
+
 json_t *guest_report_encode(const struct guest_report *r)
 {
 	const char *op = report_names[r->op];
@@ -141,13 +158,17 @@ json_t *guest_report_encode(const struct guest_report *r)
 			"cause", words(r->cause), "reboots", (json_int_t)r->reboots);
 		break;
 	case REPORT_REGISTER:
-		value = json_pack("{s:s,s:s,s:I,s:I,s:s,s:o,s:I,s:o,s:o}", "op", op, "name",
+		value = json_pack("{s:s,s:s,s:I,s:I,s:s,s:o,s:I,s:o,s:o,s:I}", "op", op, "name",
 			r->spec.name, "pid", (json_int_t)r->pid, "start_time",
 			(json_int_t)r->start_time, "state", state_names[r->state], "cause",
 			words(r->cause), "reboots", (json_int_t)r->reboots, "spec",
-			guest_spec_encode(&r->spec), "home", guest_home_encode(&r->home));
+			guest_spec_encode(&r->spec), "home", guest_home_encode(&r->home),
+			"memory_errors", (json_int_t)r->memory_errors);
 		if (value && r->ledger)
 			json_object_set(value, "ledger", r->ledger);
+		break;
+	case REPORT_MEMORY_ERROR:
+		value = encode_error(r);
 		break;
 	case REPORT_SHOWN:
 		value = json_pack("{s:s,s:O}", "op", op, "guest", r->shown);
@@ -193,6 +214,27 @@ static void decode_state(struct fields *f, struct guest_report *r)
 	fields_number(f, "reboots", 0, INT64_MAX, &r->reboots, true);
 }
 
+static void decode_error(struct fields *f, struct guest_report *r)
+{
+	struct memory_error *m = &r->error;
+	char end[16] = "";
+
+	fields_number(f, "memory_errors", 1, INT64_MAX, &r->memory_errors, true);
+	fields_number(f, "gpa", 0, INT64_MAX, &m->gpa, true);
+	fields_number(f, "bytes", 1, SPEC_MEMORY_MAX, &m->bytes, true);
+	fields_text(f, "end", end, sizeof(end), true);
+	m->end = memory_error_end_of(end);
+	if (!f->rc && m->end == MEMORY_ERROR_ENDS)
+		fields_wrong(f, "end", "is not one that is known");
+	decode_words(f, "source", m->source, sizeof(m->source));
+	m->node_known = fields_has(f, "node");
+	fields_u32(f, "node", 0, HOME_NODE_ID_MAX, &m->node, false);
+	m->frame_known = fields_has(f, "frame");
+	fields_number(f, "frame", 0, INT64_MAX, &m->frame, false);
+	m->vcpu = MEMORY_ERROR_NOBODY;
+	fields_u32(f, "vcpu", 0, SPEC_CPUS_MAX - 1, &m->vcpu, false);
+}
+
 static void decode_register(struct fields *f, struct guest_report *r)
 {
 	char name[SPEC_NAME_MAX + 1] = "";
@@ -200,6 +242,7 @@ static void decode_register(struct fields *f, struct guest_report *r)
 	decode_process(f, r);
 	decode_state(f, r);
 	fields_text(f, "name", name, sizeof(name), true);
+	fields_number(f, "memory_errors", 0, INT64_MAX, &r->memory_errors, false);
 	decode_spec_and_home(f, &r->spec, &r->home);
 	if (!f->rc && strcmp(name, r->spec.name) != 0)
 		fields_wrong(f, "name", "is not the name in 'spec'");
@@ -226,6 +269,9 @@ static void decode_op(struct fields *f, struct guest_report *r)
 	case REPORT_REGISTER:
 		decode_register(f, r);
 		break;
+	case REPORT_MEMORY_ERROR:
+		decode_error(f, r);
+		break;
 	case REPORT_SHOWN:
 		r->shown = (json_t *)fields_value(f, "guest");
 		if (!f->rc && !json_is_object(r->shown))
@@ -240,7 +286,8 @@ static void decode_op(struct fields *f, struct guest_report *r)
 int guest_report_decode(const json_t *value, struct guest_report *r, struct err *e)
 {
 	static const char *const known[] = { "op", "pid", "start_time", "code", "text", "state",
-		"cause", "reboots", "name", "spec", "home", "guest", "ledger", NULL };
+		"cause", "reboots", "name", "spec", "home", "guest", "ledger", "memory_errors",
+		"gpa", "bytes", "end", "source", "node", "frame", "vcpu", NULL };
 	struct fields f;
 
 	memset(r, 0, sizeof(*r));

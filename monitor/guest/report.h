@@ -21,6 +21,7 @@
  * next monitor.
  */
 
+#include "faultcontain/memory_error.h"
 #include "monitor/err.h"
 #include "monitor/guest/home.h"
 #include "monitor/guest/spec.h"
@@ -79,6 +80,7 @@ enum guest_report_op {
 	REPORT_STATE,
 	REPORT_REGISTER,
 	REPORT_SHOWN,
+	REPORT_MEMORY_ERROR,
 	REPORT_OP_COUNT,
 };
 
@@ -102,6 +104,8 @@ struct guest_report {
 	uint64_t reboots;
 	struct guest_spec spec; /* REGISTER, as `home` */
 	struct guest_home home;
+	uint64_t memory_errors; /* MEMORY_ERROR, REGISTER: pages that the guest has lost so far */
+	struct memory_error error; /* MEMORY_ERROR: of one of them, all but `off` and the flags */
 	json_t *shown;	/* SHOWN: an object to be shown as it is; owned, see guest_report_fini */
 	json_t *ledger; /* REGISTER: the last ORDER_KEEP's, owned; NULL if there was none */
 };
@@ -109,8 +113,9 @@ struct guest_report {
 /*
  * {"op":"started","pid","start_time"}, {"op":"error","code","text"},
  * {"op":"state","state","cause","reboots"}, {"op":"register","name","pid",
- * "start_time","spec","home","state","cause","reboots","ledger"?}, {"op":"shown",
- * "guest":{..}}. A new reference or NULL.
+ * "start_time","spec","home","state","cause","reboots","memory_errors","ledger"?}, {"op":"shown",
+ * "guest":{..}}, {"op":"memory-error","memory_errors","gpa","bytes","end",
+ * "node"?,"frame"?,"vcpu"?,"source"}. A new reference or NULL.
  */
 json_t *guest_report_encode(const struct guest_report *r);
 

@@ -78,17 +78,23 @@ static struct kvm_entry entry_of(const struct boot_cpu *cpu)
 	};
 }
 
+struct boot_args run_boot_args(const struct run *r, const struct ram_map *ram)
+{
+	return (struct boot_args){ .ram = ram, .cmdline = r->spec.cmdline, .machine = &r->machine };
+}
+
 int run_load(struct run *r, struct err *e)
 {
-	const struct acpi_machine machine = guest_plan_machine(&r->plan);
-	const struct boot_args args = {
-		.ram = &views_main(&r->views)->ram,
-		.cmdline = r->spec.cmdline,
-		.machine = &machine,
-	};
+	struct ram_map ram = views_main(&r->views)->ram;
+	const struct boot_args args = run_boot_args(r, &ram);
 	struct boot_cpu cpu;
 	struct kvm_entry entry;
-	int rc = boot_load(&r->image, &args, &cpu, e);
+	int rc;
+
+	ram.written = NULL; /* what is loaded can be loaded again */
+	if (r->spec.heal)
+		loaded_begins(&r->loaded);
+	rc = boot_load(&r->image, &args, &cpu, e);
 
 	if (rc)
 		return rc;
@@ -101,9 +107,15 @@ int run_load(struct run *r, struct err *e)
 
 /* --- what vCPUs say --- */
 
-static void on_vcpu(void *ctx, uint32_t index, enum vcpu_event event, const char *cause)
+static void wake(struct run *r)
 {
 	const uint64_t one = 1;
+
+	(void)!write(r->event_fd, &one, sizeof(one));
+}
+
+static void on_vcpu(void *ctx, uint32_t index, enum vcpu_event event, const char *cause)
+{
 	struct run *r = ctx;
 
 	(void)index;
@@ -114,7 +126,58 @@ static void on_vcpu(void *ctx, uint32_t index, enum vcpu_event event, const char
 		snprintf(r->event.cause, sizeof(r->event.cause), "%s", cause);
 	}
 	pthread_mutex_unlock(&r->event_lock);
-	(void)!write(r->event_fd, &one, sizeof(one));
+	wake(r);
+}
+
+static void on_memory_news(void *ctx)
+{
+	struct run *r = ctx;
+
+	pthread_mutex_lock(&r->event_lock);
+	r->memory_news = true;
+	pthread_mutex_unlock(&r->event_lock);
+	wake(r);
+}
+
+static bool take_memory_news(struct run *r)
+{
+	bool news;
+
+	pthread_mutex_lock(&r->event_lock);
+	news = r->memory_news;
+	r->memory_news = false;
+	pthread_mutex_unlock(&r->event_lock);
+	return news;
+}
+
+static void on_tell(void *ctx, const struct memory_error *m)
+{
+	struct run *r = ctx;
+
+	if (m->end == MEMORY_ERROR_WAITS)
+		vcpus_tell(&r->vcpus, m);
+	else
+		on_vcpu(r, 0, VCPU_FAILED, "a page lost to a memory error could not be replaced");
+}
+
+struct lost_pages_env run_lost_env(struct run *r)
+{
+	return (struct lost_pages_env){ .news = on_memory_news, .tell = on_tell, .ctx = r };
+}
+
+static bool next_error(void *ctx, struct guest_report *report)
+{
+	struct run *r = ctx;
+
+	report->op = REPORT_MEMORY_ERROR;
+	return lost_pages_next(&r->lost, &report->error, &report->memory_errors);
+}
+
+static void error_told(void *ctx, const struct guest_report *report)
+{
+	struct run *r = ctx;
+
+	lost_pages_passed(&r->lost, &report->error);
 }
 
 static struct run_event take_event(struct run *r)
@@ -143,6 +206,11 @@ static void reset(struct run *r)
 	int rc;
 
 	board_reset(r->board);
+	rc = lost_pages_renew(&r->lost);
+	if (rc) {
+		end(r, REPORT_CRASHED, "pages lost to memory errors could not be replaced");
+		return;
+	}
 	rc = views_restore(&r->views);
 	if (rc)
 		rc = err_set(&e, EXIT_ENVIRONMENT, "the interrupt controllers can't be reset: %s",
@@ -180,6 +248,8 @@ static void on_event(void *ctx, uint32_t events)
 
 	(void)events;
 	(void)!read(r->event_fd, &count, sizeof(count));
+	if (take_memory_news(r))
+		control_errors(&r->control);
 	event = take_event(r);
 	if (!event.waits)
 		return;
@@ -285,7 +355,11 @@ struct board_env run_board_env(struct run *r)
 struct vcpu_env run_vcpu_env(struct run *r)
 {
 	return (struct vcpu_env){
-		.event = on_vcpu, .ctx = r, .pio = &r->board->pio, .mmio = &r->board->mmio
+		.event = on_vcpu,
+		.ctx = r,
+		.pio = &r->board->pio,
+		.mmio = &r->board->mmio,
+		.lost = &r->lost,
 	};
 }
 
@@ -323,6 +397,7 @@ static void describe(void *ctx, struct guest_report *report)
 	report->start_time = r->start_time;
 	report->state = r->state;
 	report->reboots = r->reboots;
+	report->memory_errors = lost_pages_total(&r->lost);
 	snprintf(report->cause, sizeof(report->cause), "%s", r->cause);
 	report->spec = r->spec;
 	report->home = r->home;
@@ -340,6 +415,8 @@ static int start(struct run *r, struct err *e)
 	rc = sandbox_enclose(r->folder, e);
 	if (!rc)
 		rc = sandbox_drop_privileges(e);
+	if (!rc)
+		rc = lost_pages_start(&r->lost, e);
 	if (!rc)
 		rc = board_start(r->board, e);
 	if (!rc)
@@ -369,6 +446,10 @@ static void live(struct run *r)
 	reactor_run(&r->reactor);
 	/* A guest that is to be ended at once waits for nobody. */
 	r->hangs = !vcpus_end(&r->vcpus, r->killed ? 0 : END_MS);
+	if (!lost_pages_end(&r->lost, r->killed ? 0 : END_MS))
+		r->hangs = true;
+	if (take_memory_news(r))
+		control_errors(&r->control);
 	console_drain(r->console, r->killed ? 0 : DRAIN_MS);
 	set_state(r, r->state, r->cause);
 	control_last_words(&r->control, LAST_WORDS_MS);
@@ -377,7 +458,12 @@ static void live(struct run *r)
 int run_go(struct run *r, int sock, struct err *e)
 {
 	const struct control_env env = {
-		.order = on_order, .describe = describe, .ctx = r, .ram_fd = r->memory.fd
+		.order = on_order,
+		.describe = describe,
+		.next_error = next_error,
+		.error_told = error_told,
+		.ctx = r,
+		.ram_fd = r->memory.fd,
 	};
 	int rc = control_init(&r->control, &r->reactor, sock, GUEST_MONITOR_SOCK, &env, e);
 
@@ -386,6 +472,8 @@ int run_go(struct run *r, int sock, struct err *e)
 	rc = start(r, e);
 	if (!rc)
 		live(r);
+	else if (!lost_pages_end(&r->lost, END_MS))
+		r->hangs = true;
 	trap_fini();
 	control_fini(&r->control);
 	return rc;

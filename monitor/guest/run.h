@@ -13,6 +13,8 @@
 #include "monitor/guest/board.h"
 #include "monitor/guest/console.h"
 #include "monitor/guest/control.h"
+#include "monitor/guest/loaded.h"
+#include "monitor/guest/lost_pages.h"
 #include "monitor/guest/memory.h"
 #include "monitor/guest/plan.h"
 #include "monitor/guest/reactor.h"
@@ -40,6 +42,7 @@ struct run {
 	struct guest_home home;
 	char folder[RUN_FOLDER_BYTES]; /* the guest's own, which is the current one */
 	struct guest_plan plan;
+	struct acpi_machine machine; /* of `plan`, for the loader */
 
 	/* What is wanted of the host, judged before anything is made. */
 	struct boot_image image;
@@ -51,6 +54,8 @@ struct run {
 	struct views views;
 	struct board *board;	 /* owned */
 	struct console *console; /* owned */
+	struct lost_pages lost;
+	struct loaded loaded; /* if spec.heal */
 	struct vcpus vcpus;
 	struct reactor reactor;
 	struct control control;
@@ -59,6 +64,7 @@ struct run {
 	struct reactor_watch event_watch;
 	pthread_mutex_t event_lock;
 	struct run_event event;
+	bool memory_news; /* under event_lock: lost_pages_next() has something */
 
 	int timer_fd; /* owned; a reset or the start waits until then */
 	struct reactor_watch timer_watch;

@@ -10,6 +10,10 @@
 struct console_env run_console_env(struct run *r);
 struct board_env run_board_env(struct run *r);
 struct vcpu_env run_vcpu_env(struct run *r);
+struct lost_pages_env run_lost_env(struct run *r);
+
+/* What the guest is loaded by, into `ram`. */
+struct boot_args run_boot_args(const struct run *r, const struct ram_map *ram);
 
 /* Watches event_fd and timer_fd. 0 or -errno. */
 int run_watch_events(struct run *r);

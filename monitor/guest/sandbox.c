@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
+#include <linux/userfaultfd.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
@@ -14,9 +15,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* KVM's ioctls, and nobody else's: _IOC_TYPE is in bits 8..15. */
+/* KVM's ioctls and those of userfaultfd, and nobody else's: _IOC_TYPE is in bits 8..15. */
 #define IOCTL_TYPE_MASK 0xff00u
 #define IOCTL_TYPE_KVM (KVMIO << 8)
+#define IOCTL_TYPE_UFFD (UFFDIO << 8)
 
 static const int allowed[] = {
 	/* files that are open already */
@@ -81,6 +83,7 @@ static const int allowed[] = {
 	SCMP_SYS(rt_sigreturn),
 	SCMP_SYS(rt_sigprocmask),
 	SCMP_SYS(rt_sigaction),
+	SCMP_SYS(rt_sigtimedwait), /* the thread for memory errors */
 	SCMP_SYS(sigaltstack),
 	SCMP_SYS(restart_syscall),
 	SCMP_SYS(clock_gettime),
@@ -129,6 +132,9 @@ static int add_judged(scmp_filter_ctx filter)
 		SCMP_A1(SCMP_CMP_MASKED_EQ, IOCTL_TYPE_MASK, IOCTL_TYPE_KVM));
 
 	if (!rc)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+			SCMP_A1(SCMP_CMP_MASKED_EQ, IOCTL_TYPE_MASK, IOCTL_TYPE_UFFD));
+	if (!rc)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
 			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	if (!rc)
@@ -153,6 +159,9 @@ static int add_judged(scmp_filter_ctx filter)
 	if (!rc)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
 			SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+	if (!rc)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
+			SCMP_A0(SCMP_CMP_EQ, PR_MCE_KILL));
 	return rc;
 }
 

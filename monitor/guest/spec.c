@@ -160,6 +160,8 @@ json_t *guest_spec_encode(const struct guest_spec *s)
 		json_object_set_new(value, "cell", json_integer(s->cell));
 	if (s->cells_max != 1)
 		json_object_set_new(value, "cells_max", json_integer(s->cells_max));
+	if (s->heal)
+		json_object_set_new(value, "heal", json_true());
 	if (s->wait_console)
 		json_object_set_new(value, "wait_console", json_true());
 	if (s->gang)
@@ -185,8 +187,8 @@ static void decode_disks(struct fields *f, struct guest_spec *s)
 static int decode(const json_t *value, struct guest_spec *s, struct err *e)
 {
 	static const char *const known[] = { "name", "kernel", "initrd", "disks", "cmdline", "cpus",
-		"memory_bytes", "vnuma", "cell", "nodes", "cells_max", "wait_console", "gang",
-		NULL };
+		"memory_bytes", "vnuma", "cell", "nodes", "cells_max", "heal", "wait_console",
+		"gang", NULL };
 	struct fields f;
 
 	guest_spec_init(s);
@@ -201,6 +203,7 @@ static int decode(const json_t *value, struct guest_spec *s, struct err *e)
 	fields_u32(&f, "cell", 0, SPEC_CELL_MAX, &s->cell, false);
 	fields_list(&f, "nodes", UINT16_MAX, s->nodes, SPEC_NODES_MAX, &s->node_count, false);
 	fields_u32(&f, "cells_max", 0, UINT32_MAX, &s->cells_max, false);
+	fields_bool(&f, "heal", &s->heal);
 	fields_bool(&f, "wait_console", &s->wait_console);
 	fields_bool(&f, "gang", &s->gang);
 	decode_disks(&f, s);

@@ -55,6 +55,8 @@ struct guest_spec {
 	 * lives and dies with its home alone; only above may it get memory or CPUs of other cells.
 	 */
 	uint32_t cells_max;
+	/* What was loaded and never written is healed after a memory error; see views_init(). */
+	bool heal;
 	/*
 	 * The vCPUs wait until a client is connected to the console, SPEC_CONSOLE_WAIT_MS at
 	 * most: for `run --attach`, which must not miss the guest's first words.
@@ -81,8 +83,8 @@ int guest_spec_check(const struct guest_spec *s, struct err *e);
 
 /*
  * {"name","kernel","initrd"?,"disks":[{"path","read_only"}],"cmdline","cpus",
- * "memory_bytes","vnuma","cell"?,"nodes":[],"cells_max"?,"wait_console"?,"gang"?}. A new reference,
- * NULL when out of memory.
+ * "memory_bytes","vnuma","cell"?,"nodes":[],"cells_max"?,"heal"?,"wait_console"?,"gang"?}. A new
+ * reference, NULL when out of memory.
  */
 json_t *guest_spec_encode(const struct guest_spec *s);
 

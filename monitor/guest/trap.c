@@ -55,7 +55,7 @@ _Noreturn static void die(const void *addr)
 			append(record, " on node ");
 			append_hex(record, place.node);
 		}
-		append(record, ", met by a device");
+		append(record, "");
 	} else {
 		append(record, "in the guest process's own memory at ");
 		append_hex(record, (uint64_t)(uintptr_t)addr);
@@ -77,6 +77,7 @@ static void on_sigbus(int signum, siginfo_t *info, void *context)
 		return;
 	if (t && t->in_guest && info->si_code == BUS_MCEERR_AR) {
 		t->addr = info->si_addr;
+		t->lsb = info->si_addr_lsb;
 		t->hit = 1;
 		kvm_vcpu_kick(t->kvm);
 		return;

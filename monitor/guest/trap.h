@@ -4,9 +4,10 @@
 
 /*
  * Memory errors (SIGBUS) in the guest process. One that a vCPU met while in the
- * guest is handed to that vCPU's loop; any other hits the process itself, which
- * ends after it has sent a record to its monitor. A warning of an error that
- * nobody has met yet (BUS_MCEERR_AO) is left alone: who meets it gets the other.
+ * guest is handed to that vCPU's loop; one that a device met in guest RAM is a
+ * failed copy (careful.h); any other hits the process itself, which ends after
+ * it has sent a record to its monitor. Early news of an error (BUS_MCEERR_AO) is for
+ * the thread of lost_pages.h, which has the signal blocked; elsewhere it is left alone.
  */
 
 #include "monitor/guest/view.h"
@@ -22,6 +23,7 @@ struct trap {
 	volatile sig_atomic_t in_guest; /* between before and after kvm_vcpu_run() */
 	volatile sig_atomic_t hit;
 	void *volatile addr; /* where, when hit */
+	volatile sig_atomic_t lsb; /* of the part that is lost: 2^lsb bytes */
 };
 
 /*

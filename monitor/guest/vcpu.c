@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "monitor/guest/vcpu.h"
 
+#include "monitor/kvm/machine_check.h"
 #include "numa/check.h"
 #include "numa/host/bind.h"
 
@@ -97,17 +98,112 @@ static void handle_exit(struct vcpu *v)
 	}
 }
 
-static void memory_error(struct vcpu *v)
-{
-	struct view_place place = { 0 };
-	char cause[VCPU_CAUSE_BYTES], node[24] = "";
+/* --- memory errors --- */
 
-	if (views_place_of(v->all->views, v->trap.addr, &place) && place.node_known)
-		snprintf(node, sizeof(node), " on node %u", place.node);
-	snprintf(cause, sizeof(cause),
-		"uncorrected memory error at guest address 0x%llx%s, used by vCPU %u",
-		(unsigned long long)place.gpa.addr, node, v->index);
-	halt(v, VCPU_FAILED, cause);
+/* After a kick that was not for a pause or the end. */
+static void go_on(struct vcpu *v)
+{
+	kvm_vcpu_unkick(&v->kvm);
+	/* enter_phase() sets the phase first, so a kick of its own is not undone. */
+	if (v->halted || v->all->phase != VCPUS_RUNNING)
+		kvm_vcpu_kick(&v->kvm);
+}
+
+/* Leaves mail for a vCPU; false if it has not read the last. Any thread but its own. */
+static bool send_mail(struct vcpu *to, const struct vcpu_mail *mail)
+{
+	struct vcpus *all = to->all;
+	bool sent;
+
+	pthread_mutex_lock(&all->lock);
+	sent = !to->has_mail && all->phase == VCPUS_RUNNING;
+	if (sent) {
+		to->mail = *mail;
+		to->has_mail = true;
+		kvm_vcpu_kick(&to->kvm);
+		pthread_kill(to->thread, KICK_SIGNAL);
+	}
+	pthread_mutex_unlock(&all->lock);
+	return sent;
+}
+
+/* An Intel guest waits for all its CPUs to come to the machine check. */
+static void broadcast(struct vcpu *from)
+{
+	static const struct vcpu_mail mail = { .bystander = true };
+
+	for (uint32_t i = 0; i < from->all->count; i++)
+		if (i != from->index)
+			(void)send_mail(&from->all->items[i], &mail);
+}
+
+/* Tells the guest by this vCPU. What is to be done if it can't be told? */
+static enum memory_error_action tell(struct vcpu *v, const struct memory_error *m, bool used)
+{
+	struct memory_error_case c = { .used = used };
+	struct machine_check_state state;
+	struct machine_check mc;
+	unsigned lsb = (unsigned)__builtin_ctzll(m->bytes);
+
+	if (!kvm_machine_check_state(&v->kvm, MACHINE_CHECK_BANK, &state))
+		c.can_be_told = machine_check_ready(&state, used);
+	if (memory_error_decide(&c) != MEMORY_ERROR_TELL)
+		return memory_error_decide(&c);
+	machine_check_words(&state, used, m->gpa, lsb, &mc);
+	if (kvm_machine_check_raise(&v->kvm, &mc)) {
+		c.can_be_told = false;
+		return memory_error_decide(&c);
+	}
+	if (mc.broadcast)
+		broadcast(v);
+	lost_pages_settle(v->all->env.lost, m->off, MEMORY_ERROR_TOLD);
+	return MEMORY_ERROR_TELL;
+}
+
+static void read_mail(struct vcpu *v)
+{
+	struct machine_check_state state;
+	struct vcpu_mail mail;
+	struct machine_check mc;
+
+	pthread_mutex_lock(&v->all->lock);
+	mail = v->mail;
+	v->has_mail = false;
+	pthread_mutex_unlock(&v->all->lock);
+	if (!mail.bystander) {
+		(void)tell(v, &mail.m, false);
+	} else if (!kvm_machine_check_state(&v->kvm, MACHINE_CHECK_BYSTANDER_BANK, &state) &&
+		   machine_check_ready(&state, true)) {
+		machine_check_bystander(&mc);
+		(void)kvm_machine_check_raise(&v->kvm, &mc);
+	}
+	go_on(v);
+}
+
+/* The vCPU met a lost page. False if that is the guest's end. */
+static bool memory_error(struct vcpu *v)
+{
+	const struct page_loss loss = { v->trap.addr, (unsigned)v->trap.lsb, v->index };
+	char cause[VCPU_CAUSE_BYTES];
+	struct memory_error m;
+
+	v->trap.hit = 0;
+	if (!lost_pages_met(v->all->env.lost, &loss, &m)) {
+		snprintf(cause, sizeof(cause),
+			"uncorrected memory error at %p, not in guest RAM, met by KVM for vCPU %u",
+			loss.hva, v->index);
+		halt(v, VCPU_FAILED, cause);
+		return false;
+	}
+	if (m.end != MEMORY_ERROR_HEALED &&
+		(m.end == MEMORY_ERROR_ENDED || tell(v, &m, true) != MEMORY_ERROR_TELL)) {
+		m.end = MEMORY_ERROR_ENDED;
+		lost_pages_settle(v->all->env.lost, m.off, m.end);
+		halt(v, VCPU_FAILED, memory_error_text(&m, cause, sizeof(cause)));
+		return false;
+	}
+	go_on(v);
+	return true;
 }
 
 /* Waits until it may run; false at the end. A vCPU that halted waits for the next resume. */
@@ -148,19 +244,18 @@ static void run_until_kicked(struct vcpu *v)
 		rc = kvm_vcpu_run(&v->kvm);
 		v->trap.in_guest = 0;
 		atomic_fetch_add_explicit(&v->exits, 1, memory_order_relaxed);
-		if (v->trap.hit) {
-			v->trap.hit = 0;
-			memory_error(v);
-			return;
-		}
 		if (rc == 0) {
 			handle_exit(v);
 		} else if (rc != -EINTR) {
 			run_failed(v, rc);
 			return;
-		} else if (v->halted || v->all->phase != VCPUS_RUNNING) {
-			return;
 		}
+		if (v->trap.hit && !memory_error(v))
+			return;
+		if (v->has_mail)
+			read_mail(v);
+		if (rc == -EINTR && (v->halted || v->all->phase != VCPUS_RUNNING))
+			return;
 	}
 }
 
@@ -345,6 +440,13 @@ void vcpus_pause(struct vcpus *v)
 	pthread_mutex_unlock(&v->lock);
 }
 
+void vcpus_tell(struct vcpus *v, const struct memory_error *m)
+{
+	const struct vcpu_mail mail = { .m = *m };
+
+	(void)send_mail(&v->items[0], &mail);
+}
+
 bool vcpus_end(struct vcpus *v, int ms)
 {
 	struct timespec until;
@@ -368,6 +470,7 @@ bool vcpus_end(struct vcpus *v, int ms)
 int vcpus_reset(struct vcpus *v, const struct kvm_entry *entry)
 {
 	for (uint32_t i = 0; i < v->count; i++) {
+		v->items[i].has_mail = false;
 		int rc = kvm_vcpu_restore(&v->items[i].kvm, v->items[i].initial);
 
 		if (rc)

@@ -10,6 +10,7 @@
 
 #include "monitor/device/bus.h"
 #include "monitor/err.h"
+#include "monitor/guest/lost_pages.h"
 #include "monitor/guest/plan.h"
 #include "monitor/guest/trap.h"
 #include "monitor/guest/view.h"
@@ -36,6 +37,13 @@ struct vcpu_env {
 	void (*event)(void *ctx, uint32_t index, enum vcpu_event event, const char *cause);
 	void *ctx;
 	struct bus *pio, *mmio; /* borrowed */
+	struct lost_pages *lost; /* borrowed */
+};
+
+/* A machine check that waits for its vCPU's thread; KVM wants it raised from there. */
+struct vcpu_mail {
+	bool bystander;	      /* part of another one's broadcast */
+	struct memory_error m; /* else: what to tell of; not used yet */
 };
 
 struct vcpu {
@@ -49,6 +57,8 @@ struct vcpu {
 	pid_t tid;
 	struct trap trap;
 	bool halted; /* stopped by itself; of its thread, under the lock while parked */
+	atomic_bool has_mail;
+	struct vcpu_mail mail; /* under the lock */
 	_Atomic uint64_t exits;
 };
 
@@ -78,6 +88,13 @@ void vcpus_fini(struct vcpus *v);
 
 /* Starts the threads; they are paused. 0, or a negative errno with *e, and no thread is left. */
 int vcpus_start(struct vcpus *v, struct err *e);
+
+/*
+ * Tells the guest of a lost page that nobody has used yet: by its boot CPU. Dropped if that one has
+ * another to tell of, or can't be told; the page is still lost then to whoever uses it. Any
+ * thread.
+ */
+void vcpus_tell(struct vcpus *v, const struct memory_error *m);
 
 /* All that follows: one thread, the owner. */
 

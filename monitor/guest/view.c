@@ -12,11 +12,15 @@ static void view_free(struct view *view, const struct guest_memory *memory)
 	free(view);
 }
 
-static int set_slots(struct view *view)
+static int set_slots(struct view *view, bool log)
 {
+	int kept = log ? kvm_vm_keep_log(&view->vm) : 0;
+
+	if (kept)
+		return kept;
 	for (; view->slot_count < view->ram.region_count; view->slot_count++) {
 		const struct ram_region *r = &view->ram.regions[view->slot_count];
-		int rc = kvm_vm_slot_set(&view->vm, view->slot_count, r->gpa, r->bytes, r->hva);
+		int rc = kvm_vm_slot_set(&view->vm, view->slot_count, r->gpa, r->bytes, r->hva, log);
 
 		if (rc)
 			return rc;
@@ -25,7 +29,7 @@ static int set_slots(struct view *view)
 }
 
 static int view_new(struct view **out, const struct kvm_system *system,
-	const struct guest_memory *memory, const struct guest_home *home, struct err *e)
+	const struct guest_memory *memory, const struct guest_home *home, bool log, struct err *e)
 {
 	struct view *view = calloc(1, sizeof(*view));
 	int rc;
@@ -41,7 +45,7 @@ static int view_new(struct view **out, const struct kvm_system *system,
 	rc = kvm_vm_init(&view->vm, system, e);
 	if (rc)
 		goto undo_map;
-	rc = set_slots(view);
+	rc = set_slots(view, log);
 	if (rc) {
 		rc = err_set(e, EXIT_ENVIRONMENT, "KVM: guest RAM can't be mapped: %s",
 			strerrordesc_np(-rc));
@@ -60,14 +64,15 @@ undo_alloc:
 }
 
 int views_init(struct views *v, const struct kvm_system *system, const struct guest_memory *memory,
-	const struct guest_home *home, struct err *e)
+	const struct guest_home *home, bool log, struct err *e)
 {
 	int rc;
 
 	memset(v, 0, sizeof(*v));
 	v->memory = memory;
 	v->home = home;
-	rc = view_new(&v->items[0], system, memory, home, e);
+	v->log = log;
+	rc = view_new(&v->items[0], system, memory, home, log, e);
 	if (!rc)
 		v->count = 1;
 	return rc;
@@ -121,6 +126,27 @@ int views_ioeventfd(struct views *v, struct gpa gpa, uint32_t bytes, int eventfd
 	return 0;
 }
 
+static int view_written(const struct view *view, uint64_t off)
+{
+	for (uint32_t slot = 0; slot < view->slot_count; slot++) {
+		const struct ram_region *r = &view->ram.regions[slot];
+
+		if (off >= r->off && off - r->off < r->bytes)
+			return kvm_vm_slot_written(
+				&view->vm, slot, r->bytes, (off - r->off) / RAM_PAGE_BYTES);
+	}
+	return -EINVAL;
+}
+
+int views_written(const struct views *v, uint64_t off)
+{
+	int rc = v->log ? 0 : -ENODATA;
+
+	for (uint32_t i = 0; i < v->count && rc == 0; i++)
+		rc = view_written(v->items[i], off);
+	return rc;
+}
+
 bool views_place_of(const struct views *v, const void *hva, struct view_place *place)
 {
 	uintptr_t at = (uintptr_t)hva;
@@ -129,6 +155,7 @@ bool views_place_of(const struct views *v, const void *hva, struct view_place *p
 		uintptr_t start = (uintptr_t)v->items[i]->hva;
 
 		if (at >= start && at - start < v->memory->bytes) {
+			place->off = at - start;
 			place->gpa = guest_memory_gpa(at - start);
 			place->node_known = guest_home_node_of(v->home, at - start, &place->node);
 			return true;

@@ -36,11 +36,22 @@ struct views {
 	uint32_t count;			   /* at least 1 */
 	const struct guest_memory *memory; /* borrowed */
 	const struct guest_home *home;	   /* borrowed */
+	bool log; /* KVM logs what the guest writes: views_written() */
 };
 
-/* Makes the views for a guest at this home. 0, or a negative errno with *e. */
+/*
+ * Makes the views for a guest at this home; with `log` KVM logs from the start which pages the guest
+ * writes: it then maps nothing larger than 4 KiB to the guest, and the first write to each page costs
+ * an exit. 0, or a negative errno with *e.
+ */
 int views_init(struct views *v, const struct kvm_system *system, const struct guest_memory *memory,
-	const struct guest_home *home, struct err *e);
+	const struct guest_home *home, bool log, struct err *e);
+
+/*
+ * Has the guest, in any view, ever written the page at offset `off` of its RAM? 1, 0, or -errno;
+ * -ENODATA without `log`. Any thread.
+ */
+int views_written(const struct views *v, uint64_t off);
 
 /* All vCPUs are gone. */
 void views_fini(struct views *v);
@@ -58,6 +69,7 @@ int views_ioeventfd(struct views *v, struct gpa gpa, uint32_t bytes, int eventfd
 /* A place in guest RAM. */
 struct view_place {
 	struct gpa gpa;
+	uint64_t off; /* in RAM */
 	bool node_known;
 	uint32_t node; /* host node, by the placement */
 };

@@ -119,6 +119,18 @@ struct kvm_cpuid_entry2 *cpuid_find(struct cpuid_table *t, uint32_t function, ui
 	return NULL;
 }
 
+/* "AuthenticAMD" and "HygonGenuine", as EBX of leaf 0 has their beginning. */
+#define EBX_AMD 0x68747541u
+#define EBX_HYGON 0x6f677948u
+
+bool cpuid_is_amd(const struct cpuid_table *t)
+{
+	for (uint32_t i = 0; i < t->count; i++)
+		if (t->entries[i].function == 0)
+			return t->entries[i].ebx == EBX_AMD || t->entries[i].ebx == EBX_HYGON;
+	return false;
+}
+
 static void set_bit_if(uint32_t *word, uint32_t bit, bool on)
 {
 	*word = on ? *word | bit : *word & ~bit;
@@ -255,6 +267,13 @@ int cpuid_for_vcpu(const struct cpuid_table *supported, const struct cpuid_topol
 		if (rc)
 			return rc;
 	}
+	/*
+	 * What the host's CPU offers here doesn't matter: machine checks reach the guest in our
+	 * words alone, and those are always contained.
+	 */
+	if (cpuid_is_amd(out) && cpuid_find(out, CPUID_RAS, 0))
+		cpuid_find(out, CPUID_RAS, 0)->ebx |=
+			CPUID_RAS_EBX_OVERFLOW_RECOVERY | CPUID_RAS_EBX_SUCCOR;
 	rc = append_topology(out, LEAF_TOPOLOGY, t, cpu);
 	if (!rc && v2)
 		rc = append_topology(out, LEAF_TOPOLOGY_V2, t, cpu);

@@ -12,9 +12,15 @@
 #include "monitor/kvm/system.h"
 
 #include <linux/kvm.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define CPUID_ENTRIES_MAX 256u
+
+/* AMD's leaf of reliability features: overflow of a bank is no harm; uncorrected errors are contained. */
+#define CPUID_RAS 0x80000007u
+#define CPUID_RAS_EBX_OVERFLOW_RECOVERY (1u << 0)
+#define CPUID_RAS_EBX_SUCCOR (1u << 1)
 
 struct cpuid_table {
 	uint32_t count;
@@ -51,6 +57,9 @@ uint32_t cpuid_apic_id(const struct cpuid_topology *t, uint32_t cpu);
  */
 int cpuid_for_vcpu(const struct cpuid_table *supported, const struct cpuid_topology *t,
 	uint32_t cpu, struct cpuid_table *out);
+
+/* Is it a table of an AMD or Hygon CPU? */
+bool cpuid_is_amd(const struct cpuid_table *t);
 
 /* The entry of a leaf, NULL if there is none. */
 struct kvm_cpuid_entry2 *cpuid_find(struct cpuid_table *t, uint32_t function, uint32_t index);

@@ -63,6 +63,15 @@ static int set_msrs(const struct kvm_vcpu *v, const struct kvm_system *s)
 	return rc;
 }
 
+static void note_vendor(struct kvm_vcpu *v, const struct cpuid_table *cpuid)
+{
+	v->amd = cpuid_is_amd(cpuid);
+	v->amd_recovers = false;
+	for (uint32_t i = 0; i < cpuid->count; i++)
+		if (cpuid->entries[i].function == CPUID_RAS)
+			v->amd_recovers = (cpuid->entries[i].ebx & CPUID_RAS_EBX_SUCCOR) != 0;
+}
+
 static int setup_mce(const struct kvm_vcpu *v, const struct kvm_system *s)
 {
 	uint64_t cap = s->mce_cap | s->mce_banks;
@@ -84,6 +93,7 @@ int kvm_vcpu_init(struct kvm_vcpu *v, struct kvm_vm *vm, uint32_t apic_id,
 	step = "mapping kvm_run";
 	v->system = vm->system;
 	v->run_bytes = vm->system->run_bytes;
+	note_vendor(v, cpuid);
 	v->run = mmap(NULL, v->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
 	if (v->run == MAP_FAILED) {
 		rc = -errno;

@@ -16,6 +16,8 @@ struct kvm_vcpu {
 	int fd;		     /* owned */
 	struct kvm_run *run; /* mapped, owned */
 	size_t run_bytes;
+	/* What the guest takes it for, by its CPUID: an AMD (or Hygon) CPU, with MCA recovery. */
+	bool amd, amd_recovers;
 	const struct kvm_system *system; /* borrowed */
 };
 

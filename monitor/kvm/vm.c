@@ -2,11 +2,15 @@
 #include "monitor/kvm/vm.h"
 
 #include "monitor/layout.h"
+#include "numa/check.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#define KVM_PAGE_BYTES 4096u
 
 static int call(const struct kvm_vm *vm, unsigned long request, void *arg)
 {
@@ -67,16 +71,45 @@ void kvm_vm_fini(struct kvm_vm *vm)
 	vm->fd = -1;
 }
 
-int kvm_vm_slot_set(struct kvm_vm *vm, uint32_t slot, struct gpa gpa, uint64_t bytes, void *hva)
+int kvm_vm_slot_set(struct kvm_vm *vm, uint32_t slot, struct gpa gpa, uint64_t bytes, void *hva,
+	bool log)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = slot,
+		.flags = log ? (uint32_t)KVM_MEM_LOG_DIRTY_PAGES : 0,
 		.guest_phys_addr = gpa.addr,
 		.memory_size = bytes,
 		.userspace_addr = (uint64_t)(uintptr_t)hva,
 	};
 
 	return call(vm, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
+int kvm_vm_keep_log(struct kvm_vm *vm)
+{
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+		.args[0] = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE,
+	};
+
+	return call(vm, KVM_ENABLE_CAP, &cap);
+}
+
+int kvm_vm_slot_written(const struct kvm_vm *vm, uint32_t slot, uint64_t bytes, uint64_t page)
+{
+	uint64_t words = (bytes / KVM_PAGE_BYTES + 63) / 64;
+	uint64_t *bits = calloc(words, sizeof(*bits));
+	struct kvm_dirty_log log = { .slot = slot, .dirty_bitmap = bits };
+	int rc;
+
+	if (!bits)
+		return -ENOMEM;
+	CHECK(page / 64 < words);
+	rc = call(vm, KVM_GET_DIRTY_LOG, &log);
+	if (!rc)
+		rc = bits[page / 64] >> page % 64 & 1;
+	free(bits);
+	return rc;
 }
 
 int kvm_vm_slot_clear(struct kvm_vm *vm, uint32_t slot)

@@ -73,7 +73,7 @@ static struct ram_map ram_make(void)
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 		cr_assert_neq(hva, MAP_FAILED);
-		m.regions[m.region_count++] = (struct ram_region){ { start }, bytes, hva };
+		m.regions[m.region_count++] = (struct ram_region){ { start }, bytes, hva, 0 };
 		start = ends[i];
 	}
 	return m;

@@ -129,10 +129,10 @@ static struct ram_map map_of(uint32_t n, const struct ram_region *regions)
 
 Test(place, low_ram_ends_at_the_first_gap)
 {
-	const struct ram_region split[] = { { { 0 }, 64 * MIB, NULL },
-		{ { 64 * MIB }, 3 * GIB - 64 * MIB, NULL }, { { 4 * GIB }, GIB, NULL } };
-	const struct ram_region gap[] = { { { 0 }, 64 * MIB, NULL }, { { 65 * MIB }, GIB, NULL } };
-	const struct ram_region late[] = { { { MIB }, GIB, NULL } };
+	const struct ram_region split[] = { { { 0 }, 64 * MIB, NULL, 0 },
+		{ { 64 * MIB }, 3 * GIB - 64 * MIB, NULL, 0 }, { { 4 * GIB }, GIB, NULL, 0 } };
+	const struct ram_region gap[] = { { { 0 }, 64 * MIB, NULL, 0 }, { { 65 * MIB }, GIB, NULL, 0 } };
+	const struct ram_region late[] = { { { MIB }, GIB, NULL, 0 } };
 	struct ram_map m = map_of(3, split);
 
 	cr_assert_eq(boot_low_ram(&m), 3 * GIB);
@@ -200,8 +200,8 @@ Test(e820, memory_below_and_above_the_hole)
 		{ 7 * GIB, 0 },
 	};
 	/* Nodes of 2, 1 + 1 and 2 GiB: the borders inside RAM must not show. */
-	const struct ram_region regions[] = { { { 0 }, 2 * GIB, NULL }, { { 2 * GIB }, GIB, NULL },
-		{ { 4 * GIB }, GIB, NULL }, { { 5 * GIB }, 2 * GIB, NULL } };
+	const struct ram_region regions[] = { { { 0 }, 2 * GIB, NULL, 0 }, { { 2 * GIB }, GIB, NULL, 0 },
+		{ { 4 * GIB }, GIB, NULL, 0 }, { { 5 * GIB }, 2 * GIB, NULL, 0 } };
 	struct ram_map m = map_of(4, regions);
 	struct boot_e820 map[BOOT_E820_MAX];
 	uint32_t n = boot_e820(&m, map);
@@ -215,7 +215,7 @@ Test(e820, memory_below_and_above_the_hole)
 
 Test(e820, memory_that_ends_below_the_hole)
 {
-	const struct ram_region regions[] = { { { 0 }, 256 * MIB, NULL } };
+	const struct ram_region regions[] = { { { 0 }, 256 * MIB, NULL, 0 } };
 	struct ram_map m = map_of(1, regions);
 	struct boot_e820 map[BOOT_E820_MAX];
 	uint32_t n = boot_e820(&m, map);
@@ -233,7 +233,7 @@ Test(e820, as_many_regions_as_there_can_be)
 
 	for (uint32_t i = 0; i < RAM_REGIONS_MAX; i++)
 		m.regions[i] = (struct ram_region){ { (i < 4 ? 0 : 4 * GIB) + i * 256 * MIB },
-			128 * MIB, NULL };
+			128 * MIB, NULL, 0 };
 	n = boot_e820(&m, map);
 	cr_assert_eq(n, BOOT_E820_MAX);
 	cr_assert_eq(sum(map, n, BOOT_E820_RAM), RAM_REGIONS_MAX * 128 * MIB - HOLE);

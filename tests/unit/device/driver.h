@@ -33,6 +33,8 @@ static inline void ram_make(struct test_ram *r)
 	static const uint64_t at[] = { RAM_A, RAM_B, RAM_C };
 	static const uint64_t bytes[] = { RAM_A_BYTES, RAM_B_BYTES, RAM_C_BYTES };
 
+	uint64_t off = 0;
+
 	r->map.region_count = 3;
 	for (int i = 0; i < 3; i++) {
 		void *hva = mmap(NULL, bytes[i] + 0x1000, PROT_READ | PROT_WRITE,
@@ -43,7 +45,8 @@ static inline void ram_make(struct test_ram *r)
 		/* A wall behind each region: one byte too far is a crash. */
 		if (mprotect((char *)hva + bytes[i], 0x1000, PROT_NONE) != 0)
 			abort();
-		r->map.regions[i] = (struct ram_region){ { at[i] }, bytes[i], hva };
+		r->map.regions[i] = (struct ram_region){ { at[i] }, bytes[i], hva, off };
+		off += bytes[i];
 	}
 }
 

@@ -190,7 +190,7 @@ Test(virtq, more_than_2_to_the_32_bytes_are_refused)
 		{ 0x200000000ull, 0x40000000u, WRITE, 0 } };
 
 	big = ram.map;
-	big.regions[3] = (struct ram_region){ { 0x200000000ull }, 0xc0000000u, (void *)0x1000 };
+	big.regions[3] = (struct ram_region){ { 0x200000000ull }, 0xc0000000u, (void *)0x1000, 0 };
 	big.region_count = 4;
 	q.ram = &big;
 	queue_chain(&d, bufs, 2);
