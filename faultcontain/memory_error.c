@@ -36,9 +36,14 @@ enum memory_error_action memory_error_decide(const struct memory_error_case *c)
 
 #define MISC_PHYSICAL (2ull << 6) /* MCi_MISC: address mode; the lowest valid bit is below */
 
+uint32_t machine_check_bank(bool amd, bool used)
+{
+	return amd && !used ? MACHINE_CHECK_DEFERRED_BANK : MACHINE_CHECK_BANK;
+}
+
 bool machine_check_ready(const struct machine_check_state *s, bool used)
 {
-	if (s->banks <= MACHINE_CHECK_BANK || s->bank_ctl != UINT64_MAX)
+	if (s->banks <= machine_check_bank(s->amd, used) || s->bank_ctl != UINT64_MAX)
 		return false;
 	if ((s->mcg_cap & MCG_CAP_CTL_P) && s->mcg_ctl != UINT64_MAX)
 		return false;
@@ -55,7 +60,7 @@ void machine_check_words(const struct machine_check_state *s, bool used, uint64_
 	struct machine_check *mc)
 {
 	*mc = (struct machine_check){
-		.bank = MACHINE_CHECK_BANK,
+		.bank = machine_check_bank(s->amd, used),
 		.status = STATUS_VAL | STATUS_EN | STATUS_MISCV | STATUS_ADDRV,
 		.mcg_status = MCG_MCIP | MCG_RIPV | (used ? MCG_EIPV : 0),
 		.addr = gpa,

@@ -32,8 +32,12 @@ enum memory_error_action memory_error_decide(const struct memory_error_case *c);
 
 /* --- telling a guest --- */
 
-/* The bank that reports it: not bank 4, which Linux doesn't switch on fully for old AMD families. */
+/*
+ * The banks that report: not bank 4, which Linux doesn't switch on fully for old AMD families. Those
+ * that raise no exception have one of their own, for the guest may not have looked at it yet.
+ */
 #define MACHINE_CHECK_BANK 9u
+#define MACHINE_CHECK_DEFERRED_BANK 10u
 /* The one in which the other vCPUs of an Intel guest get their part of a broadcast. */
 #define MACHINE_CHECK_BYSTANDER_BANK 1u
 
@@ -46,6 +50,9 @@ struct machine_check_state {
 	uint64_t mcg_cap, mcg_status, mcg_ctl;
 	uint64_t bank_ctl; /* MCi_CTL of the bank in question */
 };
+
+/* The bank that an error is reported in. */
+uint32_t machine_check_bank(bool amd, bool used);
 
 /*
  * Can the vCPU be told of an error that it wants to use (`used`), or of one that

@@ -2,7 +2,8 @@
 /*
  * The smallest guest: prints 'T' on the first serial port and powers off (or,
  * built with HOLD, halts for ever; built with BUSY, counts for ever, prints a 'w' for
- * each 2^22 rounds, and halts when something is typed). It shows a monitor's own share of a start,
+ * each 2^22 rounds, and halts when something is typed; with TOUCH, writes a word at
+ * 32 MiB for ever). It shows a monitor's own share of a start,
  * without the seconds that Linux takes. It has the shape of a bzImage, so any
  * monitor that boots Linux boots it: Linux/x86 boot protocol 2.12.
  *
@@ -87,6 +88,11 @@ kernel:
 #endif
 #if defined(HOLD) || defined(BUSY)
 3:	hlt
+	jmp 3b
+#elif defined(TOUCH)
+	mov $0x2000000, %ebx
+3:	incq (%rbx)
+	pause
 	jmp 3b
 #else
 	mov $0x600, %dx

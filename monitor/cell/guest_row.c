@@ -35,7 +35,7 @@ json_t *guest_row(const struct guest *g, bool with_spec)
 			(json_int_t)g->cpus, "reboots", (json_int_t)g->reboots, "memory_bytes",
 			(json_int_t)g->memory_bytes, "nodes", numbers(g->nodes, g->node_count),
 			"node_bytes", sizes(g->node_bytes, g->node_count), "needs",
-			numbers(g->needs, g->need_count), "started", g->started, "ended", g->ended, "memory_errors",
+			numbers(g->needs, g->need_count), "started", g->started, "ended", g->ended, "memory_error_count",
 			(json_int_t)g->memory_errors);
 
 	/* The texts are UTF-8 by construction: names are ASCII, causes are cut in guest_move(). */
@@ -156,7 +156,7 @@ static bool read_row(const json_t *row, struct guest *g)
 		!get_list(row, "nodes", g->nodes, GUEST_NODES_MAX, &g->node_count) ||
 		!get_sizes(row, "node_bytes", g->node_bytes, g->node_count) ||
 		!get_list(row, "needs", g->needs, GUEST_NEEDS_MAX, &g->need_count) ||
-		!get_number(row, "memory_errors", INT64_MAX, &g->memory_errors) ||
+		!get_number(row, "memory_error_count", INT64_MAX, &g->memory_errors) ||
 		!get_time(row, "started", &g->started) || !get_time(row, "ended", &g->ended))
 		return false;
 	/* pid 1 and below are never guests, and kill() gives them other meanings. */

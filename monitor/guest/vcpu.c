@@ -145,7 +145,7 @@ static enum memory_error_action tell(struct vcpu *v, const struct memory_error *
 	struct machine_check mc;
 	unsigned lsb = (unsigned)__builtin_ctzll(m->bytes);
 
-	if (!kvm_machine_check_state(&v->kvm, MACHINE_CHECK_BANK, &state))
+	if (!kvm_machine_check_state(&v->kvm, machine_check_bank(v->kvm.amd, used), &state))
 		c.can_be_told = machine_check_ready(&state, used);
 	if (memory_error_decide(&c) != MEMORY_ERROR_TELL)
 		return memory_error_decide(&c);

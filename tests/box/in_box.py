@@ -22,13 +22,16 @@ import lab
 from lab import Failed, cellvisor, listing, must, until
 
 WORK = tempfile.mkdtemp(prefix="cv-test-")
+NODES = 4
+MIB = 1 << 20
 KERNEL = os.environ["CELLVISOR_GUEST_KERNEL"]
 INITRD = os.environ["CELLVISOR_GUEST_INITRD"]
 TINY = os.path.join(lab.BUILD, "tiny.img")
 TINY_HOLD = os.path.join(lab.BUILD, "tiny-hold.img")
 TINY_BUSY = os.path.join(lab.BUILD, "tiny-busy.img")
-NODES = 4
-MIB = 1 << 20
+TINY_TOUCH = os.path.join(lab.BUILD, "tiny-touch.img")
+TINY_TOUCHED = 32 * MIB
+ACPI_TABLES = 0xE0000  # monitor/layout.h
 
 
 def check(condition, text):
@@ -593,17 +596,188 @@ def test_a_killed_guest_process_hurts_nobody_else():
     check(any("signal 9" in e["cause"] for e in events), f"no event names the cause: {events}")
 
 
-def test_a_memory_error_costs_only_its_guest():
-    run_guest("hurt", "--cell", 1, cmdline="nokaslr").wait_ready()
+# --- memory errors -------------------------------------------------------------------------------
+
+HUGE = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+HURT = []
+
+
+def hurt_guest():
+    """A guest of cell 1 with a disk and two CPUs, that memory errors strike again and again."""
+    if not HURT:
+        HURT.append(run_guest("hurt", "--cell", 1, "--disk", disk("hurt.img"), memory="192M", cpus=2,
+                              cmdline="nokaslr panic=-1"))
+        HURT[0].wait_ready()
+    return HURT[0]
+
+
+def inject(name, *args):
+    return json.loads(must("inject", "memory-error", name, "--json", *args))
+
+
+def record_of(name, gpa, **wanted):
+    """Waits until `show` lists the page as lost, with these values; returns the record."""
+    def found():
+        for m in listing("show", name).get("memory_errors", []):
+            if m["gpa"] == gpa and all(m.get(key) == value for key, value in wanted.items()):
+                return m
+        return None
+    return until(f"the page at {gpa:#x} of {name} to be recorded with {wanted}", found, 60)
+
+
+def events_of(name, event):
+    return [e for e in listing("events")["events"] if e.get("guest") == name and e["event"] == event]
+
+
+def others_go_on(console, work):
+    """work() strikes the guest of this console; neither it nor any other stops beating."""
+    GUESTS[console.name] = console
+    try:
+        beats_go_on(list(GUESTS), work)
+    finally:
+        del GUESTS[console.name]
+
+
+def test_a_memory_error_kills_only_the_process_that_owned_the_page():
+    console = hurt_guest()
+
+    def hurt():
+        gpa = console.ask("owner")["gpa"]
+        equal("the owner", console.ask("owner-touch")["intact"], True)
+        frame = inject("hurt", "--gpa", gpa)["frame"]
+        seen = record_of("hurt", gpa)
+        equal("frame and node", (seen.get("frame"), seen.get("node")), (frame, 1))
+        equal("the owner", console.ask("owner-touch"), {"alive": False, "intact": False, "signal": 7})
+        record_of("hurt", gpa, end="told", frame=frame, node=1)
+        check("vcpu" in record_of("hurt", gpa), "nobody is said to have used the page")
+        check(console.ask("kernel-log Hardware")["lines"] > 0, "the guest's kernel tells of no error")
+        check(any(f"{gpa:#x} on node 1" in e["cause"] and "told" in e["cause"]
+                  for e in events_of("hurt", "guest-memory-error")), "no event tells of it")
+
+    others_go_on(console, hurt)
+    row = guest_row("hurt")
+    equal("state and errors in ls", (row["state"], row["memory_error_count"]), ("running", 1))
+
+
+def test_early_news_of_a_memory_error_reach_the_guest():
+    console = hurt_guest()
+
+    def hurt():
+        console.ask("look-for-errors")
+        gpa = console.ask("owner")["gpa"]
+        inject("hurt", "--gpa", gpa, "--machine-check")
+        record_of("hurt", gpa, end="told")
+        until("the guest's kernel to give the page up",
+              lambda: console.ask(f"kernel-log {gpa >> 12:#x}:")["lines"] > 0, 60)
+        check("vcpu" not in record_of("hurt", gpa), "somebody used the page")
+        equal("the owner", console.ask("owner-touch"), {"alive": False, "intact": False, "signal": 7})
+        check("vcpu" not in record_of("hurt", gpa), "the guest still used the page")
+
+    others_go_on(console, hurt)
+
+
+def test_a_lost_buffer_is_an_io_error():
+    console = hurt_guest()
+
+    def hurt():
+        gpa = console.ask("owner")["gpa"]
+        console.ask("owner-write-disk")
+        inject("hurt", "--gpa", gpa)
+        record_of("hurt", gpa)
+        try:
+            console.ask("owner-write-disk")
+        except Failed as failed:
+            check("Input/output error" in str(failed), str(failed))
+        else:
+            raise Failed("a lost page was written to the disk")
+        console.ask("disk-write 7 4")
+        console.ask("disk-verify 7 4")
+
+    others_go_on(console, hurt)
+
+
+def test_a_guest_whose_kernel_is_hit_gets_fresh_pages_at_its_reboot():
+    console = hurt_guest()
     pid = guest_row("hurt")["pid"]
     kernel = range(16 * MIB, 48 * MIB, 64 << 10)  # some of it runs at any time
 
     def hurt():
-        check(lab.poison_ram(pid, kernel), "the guest's kernel is not where it was looked for")
+        check(lab.poison_ram(pid, kernel, 40), "the guest's kernel is not where it was looked for")
+        console.wait_ready(times=2)
+        console.ask("fill 64")
 
     beats_go_on(list(GUESTS), hurt)
-    row = wait_state("hurt", "crashed")
-    check(re.search(r"memory error at guest address 0x\w+ on node 1\b", row["cause"]), str(row))
+    equal("process and reboots", (guest_row("hurt")["pid"], guest_row("hurt")["reboots"]), (pid, 1))
+    must("stop", "hurt")
+    check(guest_row("hurt")["memory_error_count"] > 3, "its errors are forgotten")
+
+
+def test_a_guest_that_cannot_be_told_ends():
+    run_tiny("blunt", "--cell", 1, kernel=TINY_TOUCH)
+    beats_go_on(list(GUESTS), lambda: inject("blunt", "--gpa", TINY_TOUCHED))
+    row = wait_state("blunt", "crashed")
+    check(re.search(r"memory error at guest address 0x2000000 on node 1\b.*could not be told", row["cause"]), str(row))
+
+
+def test_pages_as_loaded_are_healed_unnoticed():
+    with open(HUGE, encoding="ascii") as file:
+        setting = re.search(r"\[(\w+)\]", file.read())[1]
+    lab.write_text(HUGE, "advise")
+    console = run_guest("healing", "--cell", 2, "--heal", memory="128M")
+    console.wait_ready()
+    lab.write_text(HUGE, setting)
+    check(lab.huge_bytes_of_ram(guest_row("healing")["pid"]) >= 32 * MIB, "its memory is not in huge pages")
+    before = console.ask("table-sum APIC")
+
+    def hurt():
+        inject("healing", "--gpa", ACPI_TABLES)
+        equal("the table", console.ask("table-sum APIC"), before)
+        seen = record_of("healing", ACPI_TABLES, end="healed")
+        equal("source", seen["source"], "what was loaded")
+        equal("what is lost of a huge page", seen["bytes"], 4096)
+        unused = [inject("healing", "--random", "--unused")["gpa"] for _ in range(12)]
+        equal("what a full memory holds", console.ask("fill 48")["intact"], True)
+        lost = [m for m in listing("show", "healing")["memory_errors"] if m["gpa"] in unused]
+        check(lost and all(m["end"] == "healed" and "vcpu" in m for m in lost), f"not healed in use: {lost}")
+
+    others_go_on(console, hurt)
+    equal("the table", console.ask("table-sum APIC"), before)
+    equal("what the guest noticed", console.ask("kernel-log Hardware")["lines"], 0)
+    gpa = console.ask("owner")["gpa"]
+    inject("healing", "--gpa", gpa)
+    equal("the owner of a page that was written", console.ask("owner-touch")["signal"], 7)
+    record_of("healing", gpa, end="told")
+    must("kill", "healing")
+
+
+def test_a_memory_error_in_a_guest_process_ends_only_that_guest():
+    pid = run_tiny("inner", "--cell", 1)["pid"]
+
+    def hurt():
+        check(lab.poison_area(pid, "[heap]"), "no page was poisoned")
+        cellvisor("show", "inner")
+
+    beats_go_on(list(GUESTS), hurt)
+    row = wait_state("inner", "crashed")
+    check(re.search(r"own memory|signal", row["cause"]), str(row))
+
+
+def test_a_memory_error_in_a_monitor_costs_no_guest():
+    old = cell_row(3)["pid"]
+    guest = guest_row("g3")["pid"]
+
+    def hurt():
+        check(lab.poison_area(old, "[heap]"), "no page was poisoned")
+        monitor_comes_back(3, old)
+
+    beats_go_on(list(GUESTS), hurt)
+    equal("process of the guest", wait_state("g3", "running")["pid"], guest)
+
+
+def test_memory_errors_that_cannot_be_injected_are_refused():
+    refuse(3, r"nobody", "inject", "memory-error", "nobody", "--random")
+    refuse(2, r"which page", "inject", "memory-error", "g0")
+    refuse(4, r"no RAM", "inject", "memory-error", "g0", "--gpa", "0xfffffff000")
 
 
 def test_stop_presses_the_power_button():

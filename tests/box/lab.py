@@ -178,25 +178,55 @@ def nodes_of_ram(pid):
     return counts
 
 
-def poison_ram(pid, offsets):
-    """Makes the frames behind these offsets of a guest's RAM fail, as memory errors that nobody has
-    met yet would; ends early when the guest has ended. Returns how many there were: a page never
+def write_text(path, text):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def _poison(pid, addresses, most):
+    """Makes the frames behind these addresses of a process fail, as memory errors that nobody has met
+    yet would; ends early when the process has ended. Returns how many there were: a page never
     touched has no frame."""
-    with open(f"/proc/{pid}/maps", encoding="ascii") as maps:
-        start = next(int(line.split("-")[0], 16) for line in maps if "memfd:cv-ram" in line)
     poisoned = 0
-    for offset in offsets:
+    for address in addresses:
         try:
             with open(f"/proc/{pid}/pagemap", "rb") as pagemap:
-                pagemap.seek((start + offset) // PAGE * 8)
+                pagemap.seek(address // PAGE * 8)
                 entry = int.from_bytes(pagemap.read(8), "little")
         except OSError:
             break
-        if entry >> 63:
-            with open("/sys/devices/system/memory/hard_offline_page", "w", encoding="ascii") as file:
-                file.write(f"{(entry & (1 << 55) - 1) * PAGE:#x}")
+        if entry >> 63 and poisoned < most:
+            write_text("/sys/devices/system/memory/hard_offline_page", f"{(entry & (1 << 55) - 1) * PAGE:#x}")
             poisoned += 1
     return poisoned
+
+
+def _area(pid, name):
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps:
+        line = next(line for line in maps if name in line)
+    start, end = (int(x, 16) for x in line.split()[0].split("-"))
+    return start, end
+
+
+def poison_ram(pid, offsets, most=1 << 20):
+    start, _ = _area(pid, "memfd:cv-ram")
+    return _poison(pid, (start + offset for offset in offsets), most)
+
+
+def poison_area(pid, name):
+    return _poison(pid, range(*_area(pid, name), PAGE), 1 << 20)
+
+
+def huge_bytes_of_ram(pid):
+    """How much of a guest's RAM its process maps by huge pages."""
+    inside, huge = False, 0
+    with open(f"/proc/{pid}/smaps", encoding="ascii") as smaps:
+        for line in smaps:
+            if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+                inside = "memfd:cv-ram" in line
+            elif inside and line.startswith("ShmemPmdMapped:"):
+                huge += int(line.split()[1]) << 10
+    return huge
 
 
 def cpus_of_threads(pid, pattern):
