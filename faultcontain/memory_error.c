@@ -20,12 +20,12 @@ enum memory_error_action memory_error_decide(const struct memory_error_case *c)
 #define STATUS_EN (1ull << 60)
 #define STATUS_MISCV (1ull << 59)
 #define STATUS_ADDRV (1ull << 58)
-#define STATUS_S (1ull << 56)  /* Intel: signalled */
-#define STATUS_AR (1ull << 55) /* Intel: action required */
+#define STATUS_S (1ull << 56)	     /* Intel: signalled */
+#define STATUS_AR (1ull << 55)	     /* Intel: action required */
 #define STATUS_DEFERRED (1ull << 44) /* AMD */
 #define STATUS_POISON (1ull << 43)   /* AMD; Linux trusts the address with it */
-#define CODE_DATA_LOAD 0x134ull	  /* SDM 16.9.3.2: SRAR, data load */
-#define CODE_MEMORY_SCRUB 0xc0ull /* SDM 16.9.3.1: SRAO, memory scrubbing */
+#define CODE_DATA_LOAD 0x134ull	     /* SDM 16.9.3.2: SRAR, data load */
+#define CODE_MEMORY_SCRUB 0xc0ull    /* SDM 16.9.3.1: SRAO, memory scrubbing */
 
 /* IA32_MCG_STATUS and IA32_MCG_CAP. */
 #define MCG_RIPV (1ull << 0)

@@ -15,9 +15,9 @@
 /* --- what is done --- */
 
 struct memory_error_case {
-	bool used;	   /* a vCPU wants the page now and can't go on without it */
-	bool good_copy;	   /* the page's contents are known from elsewhere */
-	bool can_be_told;  /* the vCPU can take a machine check: machine_check_ready() */
+	bool used;	  /* a vCPU wants the page now and can't go on without it */
+	bool good_copy;	  /* the page's contents are known from elsewhere */
+	bool can_be_told; /* the vCPU can take a machine check: machine_check_ready() */
 };
 
 /* Best first. */
@@ -33,8 +33,8 @@ enum memory_error_action memory_error_decide(const struct memory_error_case *c);
 /* --- telling a guest --- */
 
 /*
- * The banks that report: not bank 4, which Linux doesn't switch on fully for old AMD families. Those
- * that raise no exception have one of their own, for the guest may not have looked at it yet.
+ * The banks that report: not bank 4, which Linux doesn't switch on fully for old AMD families.
+ * Those that raise no exception have one of their own, for the guest may not have looked at it yet.
  */
 #define MACHINE_CHECK_BANK 9u
 #define MACHINE_CHECK_DEFERRED_BANK 10u
@@ -69,8 +69,7 @@ struct machine_check {
 };
 
 /* A lost page of 2^`lsb` bytes at guest address `gpa`. */
-void machine_check_words(
-	const struct machine_check_state *s, bool used, uint64_t gpa, unsigned lsb,
+void machine_check_words(const struct machine_check_state *s, bool used, uint64_t gpa, unsigned lsb,
 	struct machine_check *mc);
 void machine_check_bystander(struct machine_check *mc);
 
@@ -90,7 +89,7 @@ enum memory_error_end {
 };
 
 struct memory_error {
-	uint64_t off;  /* in guest RAM */
+	uint64_t off; /* in guest RAM */
 	uint64_t gpa;
 	uint64_t bytes; /* a power of two, at least a page */
 	bool frame_known, node_known;
@@ -99,8 +98,8 @@ struct memory_error {
 	uint32_t vcpu;	/* that used it; MEMORY_ERROR_NOBODY */
 	enum memory_error_end end;
 	char source[MEMORY_ERROR_SOURCE_BYTES]; /* of the good copy */
-	bool reported; /* in this state; the owner's to set */
-	bool replaced; /* there is a fresh page in its place */
+	bool reported;				/* in this state; the owner's to set */
+	bool replaced;				/* there is a fresh page in its place */
 };
 
 struct memory_errors {

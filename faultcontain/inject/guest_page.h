@@ -32,12 +32,13 @@ int guest_ram_find(const struct guest_ram *ram, uint64_t from, bool used, uint64
 int guest_ram_has(const struct guest_ram *ram, uint64_t off);
 
 /*
- * The frame of the page; one that has none gets one, as if it had been prefaulted. 0 with *frame, or
- * -errno; -EBUSY if the kernel has other use for such a frame (plan_may_poison()).
+ * The frame of the page; one that has none gets one, as if it had been prefaulted. 0 with *frame,
+ * or -errno; -EBUSY if the kernel has other use for such a frame (plan_may_poison()).
  */
 int guest_ram_frame(const struct guest_ram *ram, uint64_t off, uint64_t *frame);
 
-/* Makes the kernel take the frame for one with an uncorrected error that nobody has met. 0 or -errno. */
+/* Makes the kernel take the frame for one with an uncorrected error that nobody has met. 0 or
+ * -errno. */
 int guest_ram_poison(uint64_t frame);
 
 #endif

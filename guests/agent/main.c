@@ -12,10 +12,10 @@
  *	info | disk-write SEED MIB | disk-verify SEED MIB | reboot | poweroff
  *	owner | owner-touch	a process that owns a page (owner.h)
  *	owner-write-disk	writes that page to the disk
- *	fill MIB		uses that much more memory, and looks whether it holds what is written
- *	table-sum NAME		checksum of an ACPI table
- *	kernel-log WORD		what the kernel has said that holds the word
- *	look-for-errors		makes the kernel look for deferred machine checks each second
+ *	fill MIB		uses that much more memory, and looks whether it holds what is
+ *written table-sum NAME		checksum of an ACPI table kernel-log WORD		what
+ *the kernel has said that holds the word look-for-errors		makes the kernel look for
+ *deferred machine checks each second
  *
  * Kernel command line: cv.mem=MIB of memory to watch over (default 16; at most
  * half of what is free). As init it never exits.
@@ -199,8 +199,7 @@ static void answer_owner(const struct command *c)
 				state.intact ? "true" : "false", state.signal);
 	}
 	if (rc)
-		console_say(
-			&console, "cv-reply %s error %s", c->words[0], strerrordesc_np(-rc));
+		console_say(&console, "cv-reply %s error %s", c->words[0], strerrordesc_np(-rc));
 }
 
 static void answer_fill(const struct command *c)

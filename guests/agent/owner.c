@@ -55,8 +55,8 @@ static char write_disk(const volatile uint64_t *page)
 
 static _Noreturn void own(int sock)
 {
-	volatile uint64_t *page = mmap(
-		NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	volatile uint64_t *page =
+		mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint64_t gpa = 0;
 	char word;
 

@@ -27,16 +27,15 @@ static json_t *sizes(const uint64_t *values, uint32_t count)
 
 json_t *guest_row(const struct guest *g, bool with_spec)
 {
-	json_t *row =
-		json_pack("{s:s, s:I, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:f, s:f, s:I}",
-			"name", g->name, "cell", (json_int_t)g->home, "state",
-			guest_state_name(g->state), "pid", (json_int_t)g->proc.pid, "start_time",
-			(json_int_t)g->proc.start_time, "cause", g->cause, "cpus",
-			(json_int_t)g->cpus, "reboots", (json_int_t)g->reboots, "memory_bytes",
-			(json_int_t)g->memory_bytes, "nodes", numbers(g->nodes, g->node_count),
-			"node_bytes", sizes(g->node_bytes, g->node_count), "needs",
-			numbers(g->needs, g->need_count), "started", g->started, "ended", g->ended, "memory_error_count",
-			(json_int_t)g->memory_errors);
+	json_t *row = json_pack(
+		"{s:s, s:I, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:f, s:f, s:I}",
+		"name", g->name, "cell", (json_int_t)g->home, "state", guest_state_name(g->state),
+		"pid", (json_int_t)g->proc.pid, "start_time", (json_int_t)g->proc.start_time,
+		"cause", g->cause, "cpus", (json_int_t)g->cpus, "reboots", (json_int_t)g->reboots,
+		"memory_bytes", (json_int_t)g->memory_bytes, "nodes",
+		numbers(g->nodes, g->node_count), "node_bytes", sizes(g->node_bytes, g->node_count),
+		"needs", numbers(g->needs, g->need_count), "started", g->started, "ended", g->ended,
+		"memory_error_count", (json_int_t)g->memory_errors);
 
 	/* The texts are UTF-8 by construction: names are ASCII, causes are cut in guest_move(). */
 	CHECK(row != NULL);

@@ -41,6 +41,7 @@ struct guest_link {
 	enum guest_state told_state;
 	char told_cause[GUEST_CAUSE_BYTES];
 	struct err start_error;
+	uint32_t memory_events; /* recorded */
 	struct waiter *waiters; /* owned */
 	json_t *ledger;		/* owned; NULL: none */
 	bool ledger_waits;	/* the process has not taken it yet */

@@ -21,6 +21,8 @@
 #define REPORTS_AT_ONCE 16
 /* A guest process that does not read gets its ledger again after this time. */
 #define LEDGER_AGAIN_NS (50ull * 1000000u)
+/* A guest process that went mad shall not push everything else out of the log. */
+#define MEMORY_EVENTS_MAX 256u
 
 void keeper_link_free(struct guest_link *l)
 {
@@ -191,8 +193,11 @@ static void on_memory_error(struct guest_link *l, const struct guest_report *r)
 	char text[GUEST_CAUSE_BYTES];
 
 	l->g->memory_errors = r->memory_errors;
-	keeper_event(l->k, l->g, "guest-memory-error",
-		memory_error_text(&r->error, text, sizeof(text)));
+	if (l->memory_events < MEMORY_EVENTS_MAX) {
+		l->memory_events++;
+		keeper_event(l->k, l->g, "guest-memory-error",
+			memory_error_text(&r->error, text, sizeof(text)));
+	}
 	keeper_changed(l->k);
 }
 

@@ -32,7 +32,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case ARGP_KEY_ARG:
 		if (state->arg_num == 0 && strcmp(arg, "node-death") != 0)
-			argp_error(state, "no fault '%s'; there are: node-death, memory-error", arg);
+			argp_error(
+				state, "no fault '%s'; there are: node-death, memory-error", arg);
 		if (state->arg_num == 0)
 			o->kind = arg;
 		if (state->arg_num == 1 &&
@@ -65,7 +66,8 @@ static const struct argp argp = {
 	       "the "
 	       "CPUs are taken offline. On a real server the survivors are told of a fatal "
 	       "hardware "
-	       "error instead, the processes of the cell are killed, and this says so. The guests of "
+	       "error instead, the processes of the cell are killed, and this says so. The guests "
+	       "of "
 	       "the "
 	       "cell are lost.\n\n"
 	       "Examples:\n"

@@ -43,7 +43,8 @@ static const struct argp_option options[] = {
 		0 },
 	{ "unused", KEY_UNUSED, NULL, 0, "with --random: one that the guest has never touched", 0 },
 	{ "machine-check", KEY_MACHINE_CHECK, NULL, 0,
-		"in the box: by a machine check of its (emulated) hardware, a deferred error; without "
+		"in the box: by a machine check of its (emulated) hardware, a deferred error; "
+		"without "
 		"it the kernel is asked to take the page for a bad one",
 		1 },
 	{ "json", 'j', NULL, 0, "print JSON, for programs", 2 },
@@ -61,7 +62,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->gpa = strtoull(arg, &rest, 0);
 		o->has_gpa = true;
 		if (errno || rest == arg || *rest || *arg == '-')
-			argp_error(state, "--gpa wants an address such as 0x1234000, not '%s'", arg);
+			argp_error(
+				state, "--gpa wants an address such as 0x1234000, not '%s'", arg);
 		return 0;
 	case KEY_RANDOM:
 		o->random = true;
@@ -117,7 +119,8 @@ static int find_guest(const char *name, struct proc_id *proc, struct err *e)
 	if (rc)
 		return rc;
 	guest = json_object_get(reply, "guest");
-	*proc = (struct proc_id){ (pid_t)cli_number(guest, "pid"), cli_number(guest, "start_time") };
+	*proc = (struct proc_id){ (pid_t)cli_number(guest, "pid"),
+		cli_number(guest, "start_time") };
 	if (json_is_real(json_object_get(guest, "ended")) &&
 		json_real_value(json_object_get(guest, "ended")) > 0)
 		rc = err_set(e, EXIT_NOT_FOUND, "guest '%s' has ended", name);
@@ -133,8 +136,8 @@ static int offset_of(const struct guest_ram *ram, uint64_t gpa, uint64_t *off, s
 	else if (*off >= LAYOUT_LOW_RAM_END)
 		*off = UINT64_MAX;
 	if (*off >= ram->bytes)
-		return err_set(e, EXIT_INVALID, "the guest has no RAM at 0x%llx",
-			(unsigned long long)gpa);
+		return err_set(
+			e, EXIT_INVALID, "the guest has no RAM at 0x%llx", (unsigned long long)gpa);
 	if (guest_ram_has(ram, *off) != 1)
 		return err_set(e, EXIT_INVALID,
 			"the guest has never touched its page at 0x%llx, so no memory is there "
@@ -191,7 +194,8 @@ static int make_bad(const struct memory_options *o, const struct guest_ram *ram,
 		return raise_machine_check(*frame, e);
 	rc = guest_ram_poison(*frame);
 	return rc ? err_set(e, EXIT_ENVIRONMENT,
-			    "the kernel does not take the page for a bad one: %s; it takes root and "
+			    "the kernel does not take the page for a bad one: %s; it takes root "
+			    "and "
 			    "CONFIG_MEMORY_FAILURE",
 			    strerrordesc_np(-rc))
 		  : 0;

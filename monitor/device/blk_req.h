@@ -48,8 +48,8 @@ struct blk_req {
 
 /*
  * Judges a chain. False if there is no room for header or status, or the header was lost to a
- * memory error: then it is no request, and the device can't even answer. Whatever else is wrong becomes BLK_DONE with
- * the status that says so. A get-id request is answered here.
+ * memory error: then it is no request, and the device can't even answer. Whatever else is wrong
+ * becomes BLK_DONE with the status that says so. A get-id request is answered here.
  */
 bool blk_req_parse(const struct virtq *q, const struct virtq_chain *c, const struct blk_limits *l,
 	struct blk_req *r);

@@ -32,8 +32,8 @@ struct virtq_chain {
 enum virtq_result {
 	VIRTQ_EMPTY, /* nothing to take */
 	VIRTQ_CHAIN, /* a chain was taken */
-	VIRTQ_BAD, /* the driver broke the queue's rules, or a ring was lost to a memory error;
-		      q->bad says which. Nothing can be taken any more */
+	VIRTQ_BAD,   /* the driver broke the queue's rules, or a ring was lost to a memory error;
+			q->bad says which. Nothing can be taken any more */
 };
 
 struct virtq {
@@ -90,8 +90,8 @@ bool virtq_write(const struct virtq *q, const struct virtq_chain *c, uint32_t to
 
 /*
  * Describes bytes [from, from + bytes) of the out segments (or, if `in`, the in segments) as host
- * memory in at most `max` pieces, in segments being about to be written (ram_written()); 0 if there are not as many bytes, bytes is 0,
- * or more pieces would be needed.
+ * memory in at most `max` pieces, in segments being about to be written (ram_written()); 0 if there
+ * are not as many bytes, bytes is 0, or more pieces would be needed.
  */
 uint32_t virtq_iov(const struct virtq *q, const struct virtq_chain *c, bool in, uint32_t from,
 	uint32_t bytes, struct iovec *iov, uint32_t max);

@@ -154,8 +154,9 @@ static bool take(struct virtio_blk *b, uint32_t queue)
 
 	CHECK(s);
 	if (!blk_req_parse(q, &b->chain, &b->limits, &s->req)) {
-		virtio_pci_trouble(&b->pci, "a chain without room for a block request, or lost to a "
-					    "memory error");
+		virtio_pci_trouble(&b->pci,
+			"a chain without room for a block request, or lost to a "
+			"memory error");
 		return false;
 	}
 	if (s->req.op == BLK_DONE) {

@@ -329,8 +329,8 @@ void lost_pages_passed(struct lost_pages *l, const struct memory_error *m)
 	for (uint32_t i = 0; i < l->book.count; i++) {
 		struct memory_error *in_book = &l->book.items[i];
 
-		if (in_book->off == m->off && in_book->end == m->end &&
-			in_book->vcpu == m->vcpu && !in_book->reported) {
+		if (in_book->off == m->off && in_book->end == m->end && in_book->vcpu == m->vcpu &&
+			!in_book->reported) {
 			in_book->reported = true;
 			break;
 		}

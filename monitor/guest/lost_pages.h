@@ -23,8 +23,8 @@ struct good_copy_source {
 	const char *name; /* as in "healed from ..." */
 	/*
 	 * Writes the RAM_PAGE_BYTES bytes that the guest has to find at offset `off` of its RAM.
-	 * 0; -ENODATA if it does not know, or another negative errno. Called with the page lost, one
-	 * thread at a time, any thread.
+	 * 0; -ENODATA if it does not know, or another negative errno. Called with the page lost,
+	 * one thread at a time, any thread.
 	 */
 	int (*good_copy)(void *ctx, uint64_t off, void *page);
 	void *ctx; /* borrowed */
@@ -78,8 +78,8 @@ struct page_loss {
 };
 
 /*
- * Enters the loss, heals the page if it can, and fills *m with how it stands. False if the address is
- * not guest RAM. Any thread.
+ * Enters the loss, heals the page if it can, and fills *m with how it stands. False if the address
+ * is not guest RAM. Any thread.
  */
 bool lost_pages_met(struct lost_pages *l, const struct page_loss *loss, struct memory_error *m);
 

@@ -73,10 +73,9 @@ static json_t *show_views(struct run *r)
 
 json_t *run_show(struct run *r)
 {
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:{s:I,s:I,s:I}}", "vcpus", show_vcpus(r), "resident",
-		show_memory(r), "disks", show_disks(r), "views", show_views(r), "memory_errors",
-		lost_pages_show(&r->lost), "console_stream",
-		"clients", (json_int_t)r->console->client_count, "bytes",
-		(json_int_t)r->console->total_out, "dropped",
-		(json_int_t)r->console->total_dropped);
+	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:{s:I,s:I,s:I}}", "vcpus", show_vcpus(r),
+		"resident", show_memory(r), "disks", show_disks(r), "views", show_views(r),
+		"memory_errors", lost_pages_show(&r->lost), "console_stream", "clients",
+		(json_int_t)r->console->client_count, "bytes", (json_int_t)r->console->total_out,
+		"dropped", (json_int_t)r->console->total_dropped);
 }

@@ -22,7 +22,7 @@ struct trap {
 	struct kvm_vcpu *kvm;		/* kicked when hit */
 	volatile sig_atomic_t in_guest; /* between before and after kvm_vcpu_run() */
 	volatile sig_atomic_t hit;
-	void *volatile addr; /* where, when hit */
+	void *volatile addr;	   /* where, when hit */
 	volatile sig_atomic_t lsb; /* of the part that is lost: 2^lsb bytes */
 };
 

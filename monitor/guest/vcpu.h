@@ -36,13 +36,13 @@ struct vcpu_env {
 	 */
 	void (*event)(void *ctx, uint32_t index, enum vcpu_event event, const char *cause);
 	void *ctx;
-	struct bus *pio, *mmio; /* borrowed */
+	struct bus *pio, *mmio;	 /* borrowed */
 	struct lost_pages *lost; /* borrowed */
 };
 
 /* A machine check that waits for its vCPU's thread; KVM wants it raised from there. */
 struct vcpu_mail {
-	bool bystander;	      /* part of another one's broadcast */
+	bool bystander;	       /* part of another one's broadcast */
 	struct memory_error m; /* else: what to tell of; not used yet */
 };
 

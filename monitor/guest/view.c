@@ -20,7 +20,8 @@ static int set_slots(struct view *view, bool log)
 		return kept;
 	for (; view->slot_count < view->ram.region_count; view->slot_count++) {
 		const struct ram_region *r = &view->ram.regions[view->slot_count];
-		int rc = kvm_vm_slot_set(&view->vm, view->slot_count, r->gpa, r->bytes, r->hva, log);
+		int rc =
+			kvm_vm_slot_set(&view->vm, view->slot_count, r->gpa, r->bytes, r->hva, log);
 
 		if (rc)
 			return rc;

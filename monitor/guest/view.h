@@ -36,13 +36,13 @@ struct views {
 	uint32_t count;			   /* at least 1 */
 	const struct guest_memory *memory; /* borrowed */
 	const struct guest_home *home;	   /* borrowed */
-	bool log; /* KVM logs what the guest writes: views_written() */
+	bool log;			   /* KVM logs what the guest writes: views_written() */
 };
 
 /*
- * Makes the views for a guest at this home; with `log` KVM logs from the start which pages the guest
- * writes: it then maps nothing larger than 4 KiB to the guest, and the first write to each page costs
- * an exit. 0, or a negative errno with *e.
+ * Makes the views for a guest at this home; with `log` KVM logs from the start which pages the
+ * guest writes: it then maps nothing larger than 4 KiB to the guest, and the first write to each
+ * page costs an exit. 0, or a negative errno with *e.
  */
 int views_init(struct views *v, const struct kvm_system *system, const struct guest_memory *memory,
 	const struct guest_home *home, bool log, struct err *e);

@@ -17,7 +17,8 @@
 
 #define CPUID_ENTRIES_MAX 256u
 
-/* AMD's leaf of reliability features: overflow of a bank is no harm; uncorrected errors are contained. */
+/* AMD's leaf of reliability features: overflow of a bank is no harm; uncorrected errors are
+ * contained. */
 #define CPUID_RAS 0x80000007u
 #define CPUID_RAS_EBX_OVERFLOW_RECOVERY (1u << 0)
 #define CPUID_RAS_EBX_SUCCOR (1u << 1)

@@ -71,8 +71,8 @@ void kvm_vm_fini(struct kvm_vm *vm)
 	vm->fd = -1;
 }
 
-int kvm_vm_slot_set(struct kvm_vm *vm, uint32_t slot, struct gpa gpa, uint64_t bytes, void *hva,
-	bool log)
+int kvm_vm_slot_set(
+	struct kvm_vm *vm, uint32_t slot, struct gpa gpa, uint64_t bytes, void *hva, bool log)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = slot,

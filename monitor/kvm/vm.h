@@ -31,17 +31,18 @@ void kvm_vm_fini(struct kvm_vm *vm);
  * Maps [gpa, gpa + bytes) to `hva`, which stays mapped as long as the slot. With `log` KVM
  * keeps a bit for each page that the guest, or KVM for it, has written. 0 or -errno.
  */
-int kvm_vm_slot_set(struct kvm_vm *vm, uint32_t slot, struct gpa gpa, uint64_t bytes, void *hva,
-	bool log);
+int kvm_vm_slot_set(
+	struct kvm_vm *vm, uint32_t slot, struct gpa gpa, uint64_t bytes, void *hva, bool log);
 int kvm_vm_slot_clear(struct kvm_vm *vm, uint32_t slot);
 
 /*
- * Before any slot with `log`: the log is kept until the slot goes, not begun anew at each look. 0 or
- * -errno (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, Linux 5.2).
+ * Before any slot with `log`: the log is kept until the slot goes, not begun anew at each look. 0
+ * or -errno (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, Linux 5.2).
  */
 int kvm_vm_keep_log(struct kvm_vm *vm);
 
-/* Has page `page` (counted from 0) of a slot of `bytes` bytes with `log` been written? 1, 0 or -errno. */
+/* Has page `page` (counted from 0) of a slot of `bytes` bytes with `log` been written? 1, 0 or
+ * -errno. */
 int kvm_vm_slot_written(const struct kvm_vm *vm, uint32_t slot, uint64_t bytes, uint64_t page);
 
 /* Level of a GSI. Any thread. 0 or -errno. */

@@ -60,6 +60,9 @@ static const char *const right[] = {
 	"{\"op\":\"register\",\"name\":\"web\",\"pid\":7,\"start_time\":9,\"state\":\"running\","
 	"\"cause\":\"\",\"reboots\":2," SPEC "," HOME "}",
 	"{\"op\":\"shown\",\"guest\":{\"exits\":1}}",
+	"{\"op\":\"memory-error\",\"memory_errors\":2,\"gpa\":4096,\"bytes\":4096,\"end\":"
+	"\"healed\","
+	"\"source\":\"x\",\"node\":1,\"frame\":7,\"vcpu\":0}",
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -131,7 +131,8 @@ Test(place, low_ram_ends_at_the_first_gap)
 {
 	const struct ram_region split[] = { { { 0 }, 64 * MIB, NULL, 0 },
 		{ { 64 * MIB }, 3 * GIB - 64 * MIB, NULL, 0 }, { { 4 * GIB }, GIB, NULL, 0 } };
-	const struct ram_region gap[] = { { { 0 }, 64 * MIB, NULL, 0 }, { { 65 * MIB }, GIB, NULL, 0 } };
+	const struct ram_region gap[] = { { { 0 }, 64 * MIB, NULL, 0 },
+		{ { 65 * MIB }, GIB, NULL, 0 } };
 	const struct ram_region late[] = { { { MIB }, GIB, NULL, 0 } };
 	struct ram_map m = map_of(3, split);
 
@@ -200,8 +201,9 @@ Test(e820, memory_below_and_above_the_hole)
 		{ 7 * GIB, 0 },
 	};
 	/* Nodes of 2, 1 + 1 and 2 GiB: the borders inside RAM must not show. */
-	const struct ram_region regions[] = { { { 0 }, 2 * GIB, NULL, 0 }, { { 2 * GIB }, GIB, NULL, 0 },
-		{ { 4 * GIB }, GIB, NULL, 0 }, { { 5 * GIB }, 2 * GIB, NULL, 0 } };
+	const struct ram_region regions[] = { { { 0 }, 2 * GIB, NULL, 0 },
+		{ { 2 * GIB }, GIB, NULL, 0 }, { { 4 * GIB }, GIB, NULL, 0 },
+		{ { 5 * GIB }, 2 * GIB, NULL, 0 } };
 	struct ram_map m = map_of(4, regions);
 	struct boot_e820 map[BOOT_E820_MAX];
 	uint32_t n = boot_e820(&m, map);

@@ -122,6 +122,7 @@ static struct guest full_guest(void)
 		.cause = "started",
 		.cpus = 2,
 		.reboots = 3,
+		.memory_errors = 8,
 		.memory_bytes = 1ull << 33,
 		.nodes = { 2, 5 },
 		.node_count = 2,
@@ -149,6 +150,7 @@ Test(rows, survive_the_way_to_a_peer)
 	cr_assert_str_eq(copy.cause, "started");
 	cr_assert_eq(copy.cpus, 2);
 	cr_assert_eq(copy.reboots, 3);
+	cr_assert_eq(copy.memory_errors, 8);
 	cr_assert_eq(copy.memory_bytes, 1ull << 33);
 	cr_assert_eq(copy.node_count, 2);
 	cr_assert_eq(copy.nodes[1], 5);
@@ -190,6 +192,7 @@ Test(rows, of_a_lying_peer_are_refused)
 		{ "cause", NULL },
 		{ "cpus", "65536" },
 		{ "reboots", "-1" },
+		{ "memory_error_count", "-1" },
 		{ "memory_bytes", "-1" },
 		{ "nodes", "[2,1]" },
 		{ "nodes", "[1,1]" },

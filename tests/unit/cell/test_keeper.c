@@ -297,6 +297,35 @@ Test(keeper, places_are_told_and_read_back)
 	tear_down(&b);
 }
 
+Test(keeper, memory_errors_are_counted_and_told_but_not_without_end)
+{
+	struct guest_report r = { .op = REPORT_MEMORY_ERROR,
+		.error = { .gpa = 0x5000, .bytes = 4096, .end = MEMORY_ERROR_TOLD } };
+	struct bench b;
+	struct fake f;
+	size_t before;
+
+	set_up(&b);
+	f = running_guest(&b, "web");
+	before = b.event_count;
+	for (unsigned i = 1; i <= 300; i++) {
+		json_t *value;
+
+		r.memory_errors = i;
+		value = guest_report_encode(&r);
+		cr_assert_eq(report_send(f.sock, value, -1), 0);
+		json_decref(value);
+		turn(&b);
+	}
+	cr_assert_eq(f.g->memory_errors, 300);
+	cr_assert(has_event(&b, "guest-memory-error web"));
+	cr_assert_eq(b.event_count - before, 256);
+	kill(f.pid, SIGKILL);
+	turn(&b);
+	cr_assert_eq(f.g->memory_errors, 300, "the record of the ended guest has them");
+	tear_down(&b);
+}
+
 static void assert_needs(const struct guest *g, uint32_t count, const uint32_t *cells)
 {
 	cr_assert_eq(g->need_count, count);

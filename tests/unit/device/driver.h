@@ -6,12 +6,14 @@
  * Guest RAM and the driver's side of a split virtqueue, for tests: written from
  * the specification, with none of the device's code.
  */
+#include "faultcontain/host/careful.h"
 #include "monitor/gpa.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /*
  * Three regions: two that touch in the guest but not in the host, and one high up.
@@ -66,6 +68,18 @@ static inline uint8_t *ram_at(struct test_ram *r, uint64_t at)
 			return g->hva + (at - g->gpa.addr);
 	}
 	abort();
+}
+
+/* From now on the page at `at` is as one lost to a memory error: whoever touches it gets SIGBUS. */
+static inline void ram_lose(struct test_ram *r, uint64_t at)
+{
+	int nothing = memfd_create("lost", 0);
+	void *page = ram_at(r, at & ~0xfffull);
+
+	if (mmap(page, 0x1000, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, nothing, 0) !=
+			page ||
+		close(nothing) != 0 || careful_install() != 0)
+		abort();
 }
 
 struct driver_desc {

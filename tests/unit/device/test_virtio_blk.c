@@ -289,6 +289,54 @@ Test(virtio_blk, memory_that_faults_is_an_io_error)
 	cr_assert_eq(m.troubles, 0);
 }
 
+/* A flush whose status byte is on a page that can't be touched any more. */
+static void offer_lost(void)
+{
+	const struct virtio_blk_outhdr h = { .type = VIRTIO_BLK_T_FLUSH };
+	const struct driver_desc bufs[] = { { HEADERS, 16, 0, 0 }, { STATUSES, 1, WRITE, 0 } };
+
+	memcpy(ram_at(&m.ram, HEADERS), &h, sizeof(h));
+	queue_chain(&d, bufs, 2);
+}
+
+/* Waits for DEVICE_NEEDS_RESET. */
+static void wait_trouble(void)
+{
+	bool troubled = false;
+
+	while (!troubled) {
+		pthread_mutex_lock(&b->lock);
+		troubled = b->pci.dev.trouble != NULL;
+		pthread_mutex_unlock(&b->lock);
+		poll(NULL, 0, 1);
+	}
+	cr_assert(strstr(b->pci.dev.trouble, "memory error"), "%s", b->pci.dev.trouble);
+}
+
+Test(virtio_blk, a_lost_status_byte_stops_the_device)
+{
+	ram_lose(&m.ram, STATUSES);
+	offer_lost();
+	notify();
+	wait_trouble();
+}
+
+Test(virtio_blk, a_lost_header_stops_the_device)
+{
+	offer(VIRTIO_BLK_T_FLUSH, 0, 0, 0, false);
+	ram_lose(&m.ram, HEADERS);
+	notify();
+	wait_trouble();
+}
+
+Test(virtio_blk, lost_rings_stop_the_device)
+{
+	offer(VIRTIO_BLK_T_FLUSH, 0, 0, 0, false);
+	ram_lose(&m.ram, d.used);
+	notify();
+	wait_trouble();
+}
+
 Test(virtio_blk, discard_and_write_zeroes_release_or_clear)
 {
 	struct virtio_blk_discard_write_zeroes range = { .sector = 8, .num_sectors = 16 };

@@ -395,3 +395,105 @@ Test(virtq, bytes_of_a_chain_are_copied_across_buffers_and_regions)
 	cr_assert_eq(ram_at(&ram, RAM_B)[1], 'j');
 	cr_assert_not(virtq_write(&q, &chain, 4, "1234", 4));
 }
+
+/* Each ring on a page of its own, so that one can be lost. */
+static void enable_apart(bool event_idx)
+{
+	virtq_init(&q, &ram.map, SIZE);
+	d = (struct driver_queue){ .ram = &ram, .size = SIZE };
+	q.desc.addr = d.desc = RAM_A;
+	q.avail.addr = d.avail = RAM_A + 0x1000;
+	q.used.addr = d.used = RAM_A + 0x2000;
+	memset(ram_at(&ram, RAM_A), 0, 0x3000);
+	cr_assert(virtq_enable(&q, true, event_idx));
+}
+
+Test(virtq, a_lost_page_of_descriptors_ends_the_queue)
+{
+	const struct driver_desc buf = { DATA, 16, WRITE, 0 };
+
+	enable_apart(false);
+	queue_chain(&d, &buf, 1);
+	ram_lose(&ram, d.desc);
+	cr_assert_eq(virtq_pop(&q, &chain), VIRTQ_BAD);
+	cr_assert(strstr(q.bad, "memory error"), "%s", q.bad);
+	cr_assert_eq(virtq_pop(&q, &chain), VIRTQ_BAD);
+}
+
+Test(virtq, a_lost_available_ring_ends_the_queue)
+{
+	for (int event_idx = 0; event_idx < 2; event_idx++) {
+		enable_apart(event_idx);
+		ram_lose(&ram, d.avail);
+		cr_assert_eq(virtq_pop(&q, &chain), VIRTQ_BAD);
+		cr_assert(strstr(q.bad, "memory error"), "%s", q.bad);
+		q.bad = NULL;
+		cr_assert(virtq_wants_signal(&q), "a driver whose wish is lost is signalled");
+		cr_assert_not_null(q.bad);
+		q.bad = NULL;
+		cr_assert(virtq_want_notify(&q, true), "it has to look again");
+		cr_assert_not_null(q.bad);
+		ram_drop(&ram);
+		ram_make(&ram);
+	}
+}
+
+Test(virtq, a_lost_used_ring_ends_the_queue)
+{
+	enable_apart(false);
+	ram_lose(&ram, d.used);
+	virtq_push(&q, 0, 0);
+	cr_assert(q.bad && strstr(q.bad, "memory error"));
+	q.bad = NULL;
+	virtq_want_notify(&q, false);
+	cr_assert_not_null(q.bad);
+}
+
+Test(virtq, a_lost_buffer_is_not_read_or_written)
+{
+	const struct driver_desc bufs[] = { { DATA, 16, 0, 0 }, { DATA + 0x1000, 16, WRITE, 0 } };
+	uint8_t bytes[16];
+
+	enable_apart(false);
+	queue_chain(&d, bufs, 2);
+	cr_assert_eq(virtq_pop(&q, &chain), VIRTQ_CHAIN);
+	ram_lose(&ram, DATA);
+	ram_lose(&ram, DATA + 0x1000);
+	cr_assert_not(virtq_read(&q, &chain, 0, bytes, 16));
+	cr_assert_not(virtq_write(&q, &chain, 0, bytes, 16));
+	cr_assert_null(q.bad, "the queue itself is whole");
+}
+
+/* Is exactly this set of pages marked as written? */
+static bool marked(
+	const _Atomic uint64_t *bits, uint64_t words, const uint64_t *pages, size_t count)
+{
+	uint64_t wanted[16] = { 0 };
+
+	for (size_t i = 0; i < count; i++)
+		wanted[pages[i] / 64] |= 1ull << pages[i] % 64;
+	for (uint64_t i = 0; i < words; i++)
+		if (bits[i] != wanted[i])
+			return false;
+	return true;
+}
+
+Test(virtq, what_a_device_writes_is_marked_by_its_offset_in_ram)
+{
+	static _Atomic uint64_t bits[16];
+	const uint64_t used[] = { 2 };
+	const uint64_t all[] = { 2, 5, 6, (RAM_A_BYTES + RAM_B_BYTES) >> 12 };
+	const struct driver_desc bufs[] = { { DATA, 16, 0, 0 }, { RAM_A + 0x5ff0, 32, WRITE, 0 },
+		{ RAM_C + 8, 4, WRITE, 0 } };
+	struct iovec iov[4];
+
+	ram.map.written = bits;
+	enable_apart(true);
+	cr_assert(marked(bits, 16, used, 1), "the used ring, from the start on");
+	queue_chain(&d, bufs, 3);
+	cr_assert_eq(virtq_pop(&q, &chain), VIRTQ_CHAIN);
+	cr_assert_eq(virtq_iov(&q, &chain, false, 0, 16, iov, 4), 1);
+	cr_assert(marked(bits, 16, used, 1), "what is read is not marked");
+	cr_assert_eq(virtq_iov(&q, &chain, true, 0, 36, iov, 4), 2);
+	cr_assert(marked(bits, 16, all, 4));
+}

@@ -185,7 +185,8 @@ Test(memory_errors, a_full_book_gives_up_what_is_whole_again)
 Test(memory_error, ends_have_names)
 {
 	for (unsigned i = 0; i < MEMORY_ERROR_ENDS; i++)
-		cr_assert_eq(memory_error_end_of(memory_error_end_name((enum memory_error_end)i)), i);
+		cr_assert_eq(
+			memory_error_end_of(memory_error_end_name((enum memory_error_end)i)), i);
 	cr_assert_eq(memory_error_end_of(""), MEMORY_ERROR_ENDS);
 	cr_assert_eq(memory_error_end_of("tol"), MEMORY_ERROR_ENDS);
 }
@@ -203,14 +204,17 @@ Test(memory_error, in_words)
 	char text[256], cut[24];
 
 	cr_assert_str_eq(memory_error_text(&m, text, sizeof(text)),
-		"uncorrected memory error at guest address 0x1f400000 on node 10, frame 0xabc, used "
+		"uncorrected memory error at guest address 0x1f400000 on node 10, frame 0xabc, "
+		"used "
 		"by vCPU 12; the guest was told by a machine check");
 	m = (struct memory_error){ .bytes = 2u << 20, .vcpu = MEMORY_ERROR_NOBODY };
 	cr_assert_str_eq(memory_error_text(&m, text, sizeof(text)),
-		"uncorrected memory error at guest address 0x0 (2048 KiB); the guest has not used it");
+		"uncorrected memory error at guest address 0x0 (2048 KiB); the guest has not used "
+		"it");
 	m.end = MEMORY_ERROR_HEALED;
 	strcpy(m.source, "what was loaded");
-	cr_assert(strstr(memory_error_text(&m, text, sizeof(text)), "; healed from what was loaded"));
+	cr_assert(
+		strstr(memory_error_text(&m, text, sizeof(text)), "; healed from what was loaded"));
 	m.end = MEMORY_ERROR_ENDED;
 	cr_assert(strstr(memory_error_text(&m, text, sizeof(text)), "could not be told"));
 	cr_assert_str_eq(memory_error_text(&m, cut, sizeof(cut)), "uncorrected memory erro");

@@ -24,6 +24,7 @@ struct line {
 	int ram;
 	enum guest_order_op orders[8];
 	size_t order_count;
+	uint64_t errors, errors_told;
 };
 
 static void on_order(void *ctx, enum guest_order_op op)
@@ -50,9 +51,34 @@ static void describe(void *ctx, struct guest_report *r)
 	};
 }
 
+/* Of errors 1 .. errors, those after errors_told wait. */
+static bool next_error(void *ctx, struct guest_report *r)
+{
+	struct line *l = ctx;
+
+	if (l->errors_told == l->errors)
+		return false;
+	*r = (struct guest_report){ .op = REPORT_MEMORY_ERROR,
+		.memory_errors = l->errors,
+		.error = { .gpa = l->errors_told + 1, .bytes = 4096 } };
+	return true;
+}
+
+static void error_told(void *ctx, const struct guest_report *r)
+{
+	struct line *l = ctx;
+
+	cr_assert_eq(r->error.gpa, l->errors_told + 1);
+	l->errors_told++;
+}
+
 static void line_init(struct line *l)
 {
-	struct control_env env = { .order = on_order, .describe = describe, .ctx = l };
+	struct control_env env = { .order = on_order,
+		.describe = describe,
+		.next_error = next_error,
+		.error_told = error_told,
+		.ctx = l };
 	struct err e;
 	int socks[2];
 
@@ -271,5 +297,53 @@ Test(control, last_words_go_out_as_soon_as_there_is_room)
 	while (next(&l, &r, &fd))
 		last = r.state;
 	cr_assert_eq(last, REPORT_CRASHED);
+	line_fini(&l);
+}
+
+Test(control, memory_errors_reach_the_monitor_each_once_and_before_the_last_state)
+{
+	struct guest_report r;
+	struct line l;
+	uint64_t seen = 0;
+	int fd;
+
+	line_init(&l);
+	l.errors = 3000;
+	control_errors(&l.control);
+	cr_assert_lt(l.errors_told, 3000, "the socket can't be filled: this test can't fail");
+	control_state(&l.control, REPORT_CRASHED, "why", 0);
+	for (bool more = true; more; turn(&l)) {
+		more = next(&l, &r, &fd);
+		if (!more || r.op == REPORT_STATE)
+			break;
+		cr_assert_eq(r.error.gpa, ++seen);
+	}
+	cr_assert_eq(seen, 3000);
+	cr_assert_eq(r.op, REPORT_STATE);
+	cr_assert_eq(r.state, REPORT_CRASHED);
+	line_fini(&l);
+}
+
+Test(control, memory_errors_wait_for_a_new_monitor)
+{
+	struct guest_report r;
+	struct line l;
+	int fd;
+
+	line_init(&l);
+	close(l.monitor);
+	turn(&l);
+	l.errors = 2;
+	control_errors(&l.control);
+	new_monitor_listens(&l);
+	accept_guest(&l);
+	turn(&l);
+	cr_assert(next(&l, &r, &fd));
+	cr_assert_eq(r.op, REPORT_REGISTER);
+	for (uint64_t i = 1; i <= 2; i++) {
+		cr_assert(next(&l, &r, &fd));
+		cr_assert_eq(r.op, REPORT_MEMORY_ERROR);
+		cr_assert_eq(r.error.gpa, i);
+	}
 	line_fini(&l);
 }

@@ -132,6 +132,29 @@ Test(cpuid, bits_that_kvm_leaves_to_us)
 		"x2APIC, TSC deadline, hypervisor");
 }
 
+/* An AMD guest takes an uncorrected error for its end unless it is told that its CPU recovers. */
+Test(cpuid, amd_guests_learn_that_memory_errors_are_contained)
+{
+	static const uint32_t vendors[] = { 0x68747541, 0x6f677948, 0x756e6547 };
+	struct cpuid_topology t;
+	struct err e;
+
+	cr_assert_eq(cpuid_topology_init(&t, 1, 1, &e), 0);
+	for (int i = 0; i < 3; i++) {
+		struct cpuid_table supported, g;
+
+		memset(&supported, 0, sizeof(supported));
+		add(&supported, 0, 0, 0xd, vendors[i]);
+		add(&supported, 0x80000007, 0, 0, 4);
+		cr_assert_eq(cpuid_for_vcpu(&supported, &t, 0, &g), 0);
+		cr_assert_eq(cpuid_is_amd(&g), i < 2);
+		cr_assert_eq(leaf(&g, 0x80000007, 0).ebx, i < 2 ? 7 : 4, "vendor %d", i);
+		supported.count = 1;
+		cr_assert_eq(cpuid_for_vcpu(&supported, &t, 0, &g), 0);
+		cr_assert_null(cpuid_find(&g, 0x80000007, 0), "not invented");
+	}
+}
+
 Test(cpuid, hypervisor_leaves)
 {
 	struct cpuid_table g = guest_of(2, 1, 0);

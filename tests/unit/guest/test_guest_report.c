@@ -247,9 +247,11 @@ Test(report, every_report_survives)
 		.state = REPORT_RUNNING,
 		.cause = "reboot",
 		.reboots = 2,
+		.memory_errors = 6,
 		.spec = a_spec(),
 		.home = a_home() };
 	report_survives(&r, &back);
+	cr_assert_eq(back.memory_errors, 6);
 	cr_assert_eq(back.pid, 12);
 	cr_assert_eq(back.start_time, 13);
 	cr_assert_eq(back.state, REPORT_RUNNING);
@@ -261,6 +263,56 @@ Test(report, every_report_survives)
 	cr_assert(json_equal(back.shown, r.shown));
 	guest_report_fini(&back);
 	guest_report_fini(&r);
+}
+
+Test(report, memory_errors_survive)
+{
+	struct guest_report r = { .op = REPORT_MEMORY_ERROR,
+		.memory_errors = 3,
+		.error = { .gpa = 0x123000,
+			.bytes = 4096,
+			.node_known = true,
+			.node = 5,
+			.frame_known = true,
+			.frame = 0x77,
+			.vcpu = 1,
+			.end = MEMORY_ERROR_HEALED,
+			.source = "what was loaded" } },
+			    back;
+
+	report_survives(&r, &back);
+	cr_assert_eq(back.memory_errors, 3);
+	cr_assert_eq(memcmp(&back.error, &r.error, sizeof(r.error)), 0);
+	r.error = (struct memory_error){ .bytes = 4096, .vcpu = MEMORY_ERROR_NOBODY };
+	report_survives(&r, &back);
+	cr_assert_eq(memcmp(&back.error, &r.error, sizeof(r.error)), 0);
+}
+
+Test(report, refuses_memory_errors)
+{
+#define ERROR(fields) "{\"op\":\"memory-error\",\"memory_errors\":1," fields "}"
+	static const char *const table[] = {
+		ERROR("\"gpa\":0,\"bytes\":4096,\"end\":\"told\""),
+		ERROR("\"gpa\":0,\"bytes\":4096,\"source\":\"\""),
+		ERROR("\"gpa\":0,\"end\":\"told\",\"source\":\"\""),
+		ERROR("\"bytes\":4096,\"end\":\"told\",\"source\":\"\""),
+		ERROR("\"gpa\":-1,\"bytes\":4096,\"end\":\"told\",\"source\":\"\""),
+		ERROR("\"gpa\":0,\"bytes\":0,\"end\":\"told\",\"source\":\"\""),
+		ERROR("\"gpa\":0,\"bytes\":4096,\"end\":\"well\",\"source\":\"\""),
+		ERROR("\"gpa\":0,\"bytes\":4096,\"end\":7,\"source\":\"\""),
+		ERROR("\"gpa\":0,\"bytes\":4096,\"end\":\"told\",\"source\":\"\",\"vcpu\":240"),
+		ERROR("\"gpa\":0,\"bytes\":4096,\"end\":\"told\",\"source\":\"\",\"node\":1024"),
+		("{\"op\":\"memory-error\",\"memory_errors\":0,\"gpa\":0,\"bytes\":4096,"
+		 "\"end\":\"told\",\"source\":\"\"}"),
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct guest_report r;
+		struct err e = { 0 };
+
+		cr_expect_lt(decode_report(table[i], &r, &e), 0, "accepted: %s", table[i]);
+		cr_expect_str_not_empty(e.text);
+	}
 }
 
 Test(report, refuses_reports)

@@ -11,7 +11,8 @@ static const char full[] =
 	"\"disks\":[{\"path\":\"/d/a\",\"read_only\":false},{\"path\":\"/d/"
 	"b\",\"read_only\":true}],"
 	"\"cmdline\":\"console=ttyS0 quiet\",\"cpus\":6,\"memory_bytes\":738197504,\"vnuma\":3,"
-	"\"cell\":2,\"nodes\":[1,4],\"cells_max\":5,\"wait_console\":true,\"gang\":true}";
+	"\"cell\":2,\"nodes\":[1,4],\"cells_max\":5,\"heal\":true,\"wait_console\":true,"
+	"\"gang\":true}";
 
 static int decode(const char *text, struct guest_spec *s, struct err *e)
 {
@@ -59,6 +60,7 @@ Test(spec, decodes_every_field)
 	cr_assert_eq(s.nodes[0], 1);
 	cr_assert_eq(s.nodes[1], 4);
 	cr_assert_eq(s.cells_max, 5);
+	cr_assert(s.heal);
 	cr_assert(s.wait_console);
 	cr_assert(s.gang);
 }

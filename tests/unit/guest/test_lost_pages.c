@@ -57,8 +57,9 @@ static void lab_init(struct lab *l, bool heal)
 	l->home.node_count = 1;
 	l->view.hva = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, l->memory.fd, 0);
 	cr_assert_neq(l->view.hva, MAP_FAILED);
-	l->views = (struct views){ .items = { &l->view }, .count = 1, .memory = &l->memory,
-		.home = &l->home };
+	l->views = (struct views){
+		.items = { &l->view }, .count = 1, .memory = &l->memory, .home = &l->home
+	};
 	memset(l->view.hva, 0x11, PAGES * PAGE);
 	if (lost_pages_init(&l->lost, &l->views, heal, &env, &e)) {
 		cr_assert(heal, "%s", e.text);
