@@ -113,7 +113,7 @@ int guest_ram_frame(const struct guest_ram *ram, uint64_t off, uint64_t *frame)
 {
 	const volatile uint8_t *page =
 		mmap(NULL, PAGE, PROT_READ, MAP_SHARED | MAP_POPULATE, ram->fd, (off_t)off);
-	uint64_t entry, flags;
+	uint64_t entry = 0, flags = 0;
 	int rc;
 
 	if (page == MAP_FAILED)
