@@ -95,6 +95,17 @@ struct memory_error *memory_errors_find(struct memory_errors *b, uint64_t off)
 	return NULL;
 }
 
+struct memory_error *memory_errors_replaced(struct memory_errors *b, uint64_t off)
+{
+	for (uint32_t i = b->count; i-- > 0;) {
+		struct memory_error *m = &b->items[i];
+
+		if (m->replaced && off >= m->off && off - m->off < m->bytes)
+			return m;
+	}
+	return NULL;
+}
+
 /* Makes room by dropping the oldest record whose page is whole again. */
 static bool make_room(struct memory_errors *b)
 {

@@ -118,6 +118,9 @@ struct memory_error *memory_errors_take(struct memory_errors *b, uint64_t off, b
 /* The record of the page that is lost at `off`; NULL if there is none. */
 struct memory_error *memory_errors_find(struct memory_errors *b, uint64_t off);
 
+/* Has the page at `off` been replaced since the guest's start? The newest record of it, or NULL. */
+struct memory_error *memory_errors_replaced(struct memory_errors *b, uint64_t off);
+
 /* "not-used", "healed", "told", "ended". */
 const char *memory_error_end_name(enum memory_error_end end);
 /* The reverse; MEMORY_ERROR_ENDS if it is none. */

@@ -178,6 +178,20 @@ static void enter(struct lost_pages *l, const struct page_loss *loss,
 	note_frame(l, loss->hva, m);
 }
 
+/*
+ * Is it news of a page that was replaced meanwhile? Two vCPUs may meet the same error, and the
+ * guest may have written the fresh page already. A poisoned page can't be read by its memfd.
+ */
+static struct memory_error *stale(struct lost_pages *l, uint64_t off)
+{
+	uint8_t byte;
+
+	if (memory_errors_find(&l->book, off) ||
+		pread(l->views->memory->fd, &byte, 1, (off_t)off) != 1)
+		return NULL;
+	return memory_errors_replaced(&l->book, off);
+}
+
 bool lost_pages_met(struct lost_pages *l, const struct page_loss *loss, struct memory_error *m)
 {
 	struct memory_error beyond_the_book = { 0 };
@@ -190,6 +204,13 @@ bool lost_pages_met(struct lost_pages *l, const struct page_loss *loss, struct m
 	place.off -= place.off % RAM_PAGE_BYTES;
 	place.gpa.addr -= place.gpa.addr % RAM_PAGE_BYTES;
 	pthread_mutex_lock(&l->lock);
+	in_book = stale(l, place.off);
+	if (in_book) {
+		*m = *in_book;
+		m->end = MEMORY_ERROR_HEALED;
+		pthread_mutex_unlock(&l->lock);
+		return true;
+	}
 	in_book = memory_errors_take(&l->book, place.off, &fresh);
 	if (!in_book)
 		in_book = &beyond_the_book;

@@ -78,7 +78,8 @@ struct page_loss {
 };
 
 /*
- * Enters the loss, heals the page if it can, and fills *m with how it stands. False if the address
+ * Enters the loss, heals the page if it can, and fills *m with how it stands: MEMORY_ERROR_HEALED
+ * also for late news of a page that has been replaced already. False if the address
  * is not guest RAM. Any thread.
  */
 bool lost_pages_met(struct lost_pages *l, const struct page_loss *loss, struct memory_error *m);

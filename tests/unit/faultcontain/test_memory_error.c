@@ -155,8 +155,11 @@ Test(memory_errors, a_page_has_one_record_until_it_is_replaced)
 	cr_assert_eq(memory_errors_find(&b, 0x5fff), m);
 	cr_assert_null(memory_errors_find(&b, 0x6000));
 	cr_assert_null(memory_errors_find(&b, 0x4fff));
+	cr_assert_null(memory_errors_replaced(&b, 0x5000));
 	m->replaced = true;
 	cr_assert_null(memory_errors_find(&b, 0x5000));
+	cr_assert_eq(memory_errors_replaced(&b, 0x5fff), m);
+	cr_assert_null(memory_errors_replaced(&b, 0x6000));
 	cr_assert_neq(take(&b, 0x5000, &fresh), m);
 	cr_assert(fresh, "the fresh page was lost too");
 	cr_assert_eq(b.total, 2);

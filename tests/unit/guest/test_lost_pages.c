@@ -115,6 +115,23 @@ Test(lost_pages, one_that_is_known_is_replaced_and_nothing_else)
 	lab_fini(&l);
 }
 
+Test(lost_pages, late_news_of_a_page_that_is_whole_again_change_nothing)
+{
+	struct lab l;
+
+	lab_init(&l, true);
+	l.known = 7 * PAGE;
+	meet(&l, 7 * PAGE, 12, 2);
+	l.view.hva[7 * PAGE] = 1;
+	cr_assert_eq(meet(&l, 7 * PAGE, 12, 3).end, MEMORY_ERROR_HEALED);
+	cr_assert_eq(l.view.hva[7 * PAGE], 1, "what the guest wrote since is lost");
+	meet(&l, 9 * PAGE, 12, 0);
+	cr_assert_eq(lost_pages_renew(&l.lost), 0);
+	cr_assert_eq(meet(&l, 9 * PAGE, 12, 0).end, MEMORY_ERROR_HEALED, "no error of this life");
+	cr_assert_eq(lost_pages_total(&l.lost), 2);
+	lab_fini(&l);
+}
+
 Test(lost_pages, one_that_is_not_known_stays_lost_until_the_reset)
 {
 	struct memory_error m;
