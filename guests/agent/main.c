@@ -10,12 +10,11 @@
  * answered by `cv-reply NAME ok [JSON]` or `cv-reply NAME error WHY`:
  *
  *	info | disk-write SEED MIB | disk-verify SEED MIB | reboot | poweroff
- *	owner | owner-touch	a process that owns a page (owner.h)
- *	owner-write-disk	writes that page to the disk
- *	fill MIB		uses that much more memory, and looks whether it holds what is
- *written table-sum NAME		checksum of an ACPI table kernel-log WORD		what
- *the kernel has said that holds the word look-for-errors		makes the kernel look for
- *deferred machine checks each second
+ *	owner | owner-touch | owner-write-disk	(owner.h)
+ *	fill MIB			use more memory; does it hold what is written?
+ *	kernel-log WORD			what the kernel has said of it
+ *	symbol NAME			its address in the kernel
+ *	look-for-errors			the kernel looks for deferred ones each second
  *
  * Kernel command line: cv.mem=MIB of memory to watch over (default 16; at most
  * half of what is free). As init it never exits.
@@ -225,34 +224,6 @@ static void answer_fill(const struct command *c)
 	console_say(&console, "cv-reply fill ok {\"intact\":%s}", intact ? "true" : "false");
 }
 
-static void answer_table(const struct command *c)
-{
-	static char table[65536];
-	uint64_t sum = 0xcbf29ce484222325ull; /* FNV-1a */
-	char path[96];
-	ssize_t bytes = -1;
-	int fd;
-
-	if (c->count != 2) {
-		console_say(&console, "cv-reply table-sum error wants NAME");
-		return;
-	}
-	snprintf(path, sizeof(path), "/sys/firmware/acpi/tables/%s", c->words[1]);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		bytes = read(fd, table, sizeof(table));
-		close(fd);
-	}
-	for (ssize_t i = 0; i < bytes; i++)
-		sum = (sum ^ (unsigned char)table[i]) * 0x100000001b3ull;
-	if (bytes < 0)
-		console_say(&console, "cv-reply table-sum error %s", strerrordesc_np(errno));
-	else
-		console_say(&console,
-			"cv-reply table-sum ok {\"bytes\":%zd,\"sum\":\"%016" PRIx64 "\"}", bytes,
-			sum);
-}
-
 static void answer_log(const struct command *c)
 {
 	static char log[1 << 18];
@@ -272,6 +243,24 @@ static void answer_log(const struct command *c)
 		found++;
 	}
 	console_say(&console, "cv-reply kernel-log ok {\"lines\":%u}", found);
+}
+
+static void answer_symbol(const struct command *c)
+{
+	FILE *list = c->count == 2 ? fopen("/proc/kallsyms", "re") : NULL;
+	char name[128] = "", kind;
+	uint64_t address = 0;
+	bool found = false;
+
+	while (list && !found &&
+		fscanf(list, "%" SCNx64 " %c %127s%*[^\n]", &address, &kind, name) == 3)
+		found = strcmp(name, c->words[1]) == 0;
+	if (list)
+		fclose(list);
+	if (found)
+		console_say(&console, "cv-reply symbol ok {\"address\":%" PRIu64 "}", address);
+	else
+		console_say(&console, "cv-reply symbol error not found");
 }
 
 static void answer_look(void)
@@ -307,10 +296,10 @@ static void answer(const struct command *c)
 		answer_owner(c);
 	} else if (strcmp(name, "fill") == 0) {
 		answer_fill(c);
-	} else if (strcmp(name, "table-sum") == 0) {
-		answer_table(c);
 	} else if (strcmp(name, "kernel-log") == 0) {
 		answer_log(c);
+	} else if (strcmp(name, "symbol") == 0) {
+		answer_symbol(c);
 	} else if (strcmp(name, "look-for-errors") == 0) {
 		answer_look();
 	} else if (strcmp(name, "reboot") == 0) {

@@ -58,8 +58,8 @@ static const struct argp_option options[] = {
 		"too few",
 		1 },
 	{ "heal", KEY_HEAL, NULL, 0,
-		"replace pages that are lost to memory errors and hold what was loaded; the log "
-		"that this takes costs an exit per page first written, and 4 KiB mappings",
+		"replace pages that are lost to memory errors and that it has not touched yet; "
+		"the log that this takes costs an exit per page first touched, and 4 KiB mappings",
 		2 },
 	{ "attach", 'a', NULL, 0,
 		"use its console from its first byte on, and wait for its end: exit status 0 if it "

@@ -7,7 +7,8 @@
  * hold what the loader put there - kernel, initrd, tables, zeroes - and can be loaded again. Who
  * wrote what is known from KVM's log (views_written()) for the guest, and from
  * ram_map.written for devices. Both are kept over resets: a page that was ever written
- * counts as written for good.
+ * counts as written for good. KVM maps a page for writing at the first touch, and logs it then:
+ * so what the guest has only read counts as written too.
  */
 
 #include "monitor/boot/load.h"

@@ -48,7 +48,8 @@ int views_init(struct views *v, const struct kvm_system *system, const struct gu
 	const struct guest_home *home, bool log, struct err *e);
 
 /*
- * Has the guest, in any view, ever written the page at offset `off` of its RAM? 1, 0, or -errno;
+ * May the guest, in any view, have written the page at offset `off` of its RAM, ever? 1, also if it
+ * has only read it (KVM maps for writing at once); 0, or -errno;
  * -ENODATA without `log`. Any thread.
  */
 int views_written(const struct views *v, uint64_t off);

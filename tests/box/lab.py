@@ -183,38 +183,33 @@ def write_text(path, text):
         file.write(text)
 
 
-def _poison(pid, addresses, most):
-    """Makes the frames behind these addresses of a process fail, as memory errors that nobody has met
-    yet would; ends early when the process has ended. Returns how many there were: a page never
-    touched has no frame."""
+def poison_area(pid, name):
+    """Makes the frames behind a process's first mapping of this name fail, as memory errors that
+    nobody has met yet would; ends early when the process has ended. Returns how many there were."""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps:
+        line = next(line for line in maps if name in line)
     poisoned = 0
-    for address in addresses:
+    for address in range(*(int(x, 16) for x in line.split()[0].split("-")), PAGE):
         try:
             with open(f"/proc/{pid}/pagemap", "rb") as pagemap:
                 pagemap.seek(address // PAGE * 8)
                 entry = int.from_bytes(pagemap.read(8), "little")
         except OSError:
             break
-        if entry >> 63 and poisoned < most:
+        if entry >> 63:
             write_text("/sys/devices/system/memory/hard_offline_page", f"{(entry & (1 << 55) - 1) * PAGE:#x}")
             poisoned += 1
     return poisoned
 
 
-def _area(pid, name):
-    with open(f"/proc/{pid}/maps", encoding="ascii") as maps:
-        line = next(line for line in maps if name in line)
-    start, end = (int(x, 16) for x in line.split()[0].split("-"))
-    return start, end
-
-
-def poison_ram(pid, offsets, most=1 << 20):
-    start, _ = _area(pid, "memfd:cv-ram")
-    return _poison(pid, (start + offset for offset in offsets), most)
-
-
-def poison_area(pid, name):
-    return _poison(pid, range(*_area(pid, name), PAGE), 1 << 20)
+def read_ram(pid, offset, count):
+    """Bytes of a guest's RAM, read behind its back."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        path = f"/proc/{pid}/fd/{fd}"
+        if os.readlink(path).startswith("/memfd:cv-ram"):
+            with open(path, "rb") as file:
+                return os.pread(file.fileno(), count, offset)
+    raise Failed(f"process {pid} has no guest RAM")
 
 
 def huge_bytes_of_ram(pid):
