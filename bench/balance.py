@@ -16,7 +16,7 @@ def run_seconds(rows):
     return total
 
 
-def cpus_got(guests, words, balance_ms, seconds=8):
+def cpus_got(guests, words, balance_ms, seconds=5):
     """How many CPUs' time `guests` busy guests get together, and the least of any, when all have settled."""
     up("--balance-ms", str(balance_ms))
     for n in range(guests):

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "monitor/cell/balancing_internal.h"
 #include "monitor/cell/recovery.h"
@@ -22,8 +23,12 @@ int balancing_bind(struct monitor *m, struct bal_guest *g, struct bal_vcpu *v, u
 	bool one, enum round_reason reason)
 {
 	struct cpu_set cpus, now;
+	char first;
 	int rc;
 
+	/* The number of a thread that has ended may be another's by now. */
+	if (pread(v->stat_fd, &first, 1, 0) != 1)
+		return -ESRCH;
 	round_cpus(&m->plan->machine, cpu, one || g->gang, &cpus);
 	rc = binder_bind(m->balancing->binder, v->tid, &cpus, BIND_NS, &now);
 	if (rc)

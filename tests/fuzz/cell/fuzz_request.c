@@ -10,7 +10,7 @@
 #include "numa/check.h"
 
 static const char *const fields[] = { "name", "kind", "home", "node", "started", "force", "since",
-	"after", "timeout_ms", "token", "spec", "other" };
+	"after", "timeout_ms", "token", "spec", "vcpu", "cpu", "release", "other" };
 #define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))
 
 static json_t *compose(const uint8_t *data, size_t size)
@@ -50,6 +50,8 @@ static void judge(int rc, const struct request *r, const struct err *e)
 	CHECK(r->op < REQUEST_OP_COUNT);
 	CHECK(r->name[0] == '\0' || guest_name_check(r->name, &name_error) == 0);
 	CHECK(r->timeout_ms <= 86400000);
+	CHECK((r->op != REQUEST_MOVE_VCPU && r->op != REQUEST_CELL_MOVE_VCPU) ||
+		r->has_cpu != r->release);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What peers say of their guests and events: a good row or event in which fields
+ * What peers say of their guests, vCPUs and events: a good row or event in which fields
  * are replaced. Each line of the input is a field's number and a JSON value.
  */
 #include <string.h>
 
+#include "monitor/cell/balancing.h"
 #include "monitor/cell/events.h"
 #include "monitor/cell/guests.h"
 #include "numa/check.h"
@@ -16,6 +17,15 @@ static json_t *good_row(void)
 		"name", "web", "cell", 2, "state", "running", "pid", 4711, "start_time", 99,
 		"cause", "started", "cpus", 2, "reboots", 0, "memory_bytes", 1 << 30, "nodes", 1, 2,
 		"node_bytes", 1 << 29, 1 << 29, "needs", 2, "started", 1.5, "ended", 0.0);
+}
+
+static json_t *good_vcpu(void)
+{
+	return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:[i,i], s:i, s:b, s:b, s:b, s:i, "
+			 "s:i, s:s}",
+		"guest", "web", "vcpu", 1, "tid", 77, "home", 2, "cell", 3, "node", 6, "cpu", 9,
+		"cpus", 8, 9, "share", 400, "runnable", 1, "held", 0, "gang", 0, "moves", 5,
+		"visits", 1, "reason", "spread");
 }
 
 static json_t *good_event(void)
@@ -68,18 +78,26 @@ static void try_row(json_t *row)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	json_t *row = good_row(), *event = good_event();
+	json_t *row = good_row(), *event = good_event(), *vcpu = good_vcpu(), *clean, *again;
 	struct event ev;
 
 	replace_fields(row, data, size);
 	try_row(row);
 	replace_fields(event, data, size);
 	if (event_from_json(event, &ev)) {
-		json_t *again = event_json(&ev);
-
+		again = event_json(&ev);
 		CHECK(event_from_json(again, &ev));
 		json_decref(again);
 	}
+	replace_fields(vcpu, data, size);
+	clean = balancing_clean_vcpu(vcpu);
+	if (clean) {
+		again = balancing_clean_vcpu(clean);
+		CHECK(json_equal(clean, again));
+		json_decref(again);
+		json_decref(clean);
+	}
+	json_decref(vcpu);
 	json_decref(row);
 	json_decref(event);
 	return 0;
