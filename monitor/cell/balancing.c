@@ -16,6 +16,7 @@
 #define SLOW_TICKS 10u
 /* A vCPU that was moved stays so many ticks. */
 #define STAY_TICKS 10u
+#define BIND_PARTS 4u
 /* So long moves are carried out, and no longer, before the loop goes on. */
 #define PERFORM_NS (30ull * 1000000u)
 
@@ -28,6 +29,8 @@ int balancing_open(struct monitor *m, struct err *e)
 	m->balancing = b;
 	b->online_fd = -1;
 	b->tick_ns = m->plan->balance_ms * 1000000ull;
+	/* Well below the silence for which a monitor is examined. */
+	b->bind_ns = m->plan->suspect_ms * 1000000ull / BIND_PARTS;
 	b->visits = calloc(1, sizeof(*b->visits));
 	b->visitors = calloc(1, sizeof(*b->visitors));
 	CHECK(b->visits && b->visitors);
@@ -39,7 +42,7 @@ int balancing_open(struct monitor *m, struct err *e)
 	}
 	/* This cell's own place in the table is what it tells others. */
 	b->told = b->peers[m->self].cpus;
-	(void)balancing_online(b);
+	(void)balancing_online(b, monitor_now_ns());
 	rc = binder_open(&b->binder);
 	return rc ? err_set(e, EXIT_ENVIRONMENT, "can't start a thread: %s", strerror(-rc)) : 0;
 }
@@ -174,9 +177,10 @@ static void tick(struct monitor *m, uint64_t now_ns)
 	bool slow = !b->busy, check = slow || b->ticks % SLOW_TICKS == 0;
 	struct bal_input i;
 
-	b->busy = any_visit(b);
+	/* While CPUs come and go, and a while after, it is worth to look often. */
+	b->busy = any_visit(b) || (b->hotplug_ns && now_ns - b->hotplug_ns < HOTPLUG_NS);
 	balancing_watch(m, now_ns);
-	if (check && balancing_online(b))
+	if (check && balancing_online(b, now_ns))
 		b->busy = true;
 	balancing_sample(m, now_ns, check);
 	balancing_input(m, now_ns, &i);

@@ -12,6 +12,8 @@
 
 #define BALANCING_MOVES_MAX 32u
 #define BALANCING_ASKS_MAX 64u
+/* So long after CPUs went or came the kernel is still at it. */
+#define HOTPLUG_NS (5000ull * 1000000u)
 
 /* One vCPU thread of a guest of this cell. */
 struct bal_vcpu {
@@ -24,6 +26,7 @@ struct bal_vcpu {
 	uint64_t idle_since_ns;
 	struct cpu_set allowed; /* as the kernel said last; of them those that are online */
 	bool known;		/* it has said so at all */
+	struct cpu_set wanted;	/* what it was given, or found with; online or not */
 	bool held;		/* placed by an operator */
 	uint32_t home_cpu;	/* where it is to go when its host lets it go */
 	uint64_t moved_ns;
@@ -68,7 +71,10 @@ struct balancing {
 	uint64_t ticks;
 	int online_fd;
 	struct cpu_set online;
+	uint64_t hotplug_ns; /* when that changed last; 0: never */
 	struct binder *binder;
+	/* Binding takes microseconds; a CPU that hangs would take for ever, and so would we. */
+	uint64_t bind_ns;
 	struct bal_guest *guests; /* owned */
 	struct visits *visits;	  /* owned, as what follows */
 	struct visitors *visitors;
@@ -93,7 +99,7 @@ void balancing_free_guest(struct bal_guest *g);
 /* Measures all vCPUs. `check`: also asks the kernel where they may run. */
 void balancing_sample(struct monitor *m, uint64_t now_ns, bool check);
 /* Reads which CPUs are online; true if that has changed. */
-bool balancing_online(struct balancing *b);
+bool balancing_online(struct balancing *b, uint64_t now_ns);
 struct bal_guest *balancing_find(struct balancing *b, const char *name);
 
 /* What a round works on, of the present state; freed by balancing_input_free(). */

@@ -206,7 +206,7 @@ static int judge_move(
 			"CPU %u is of cell %u, and guest '%s' may need no cell but its own, %u "
 			"(start it with --cells-max 2 or more)",
 			cpu, cell, g->name, m->self);
-	(void)balancing_online(m->balancing);
+	(void)balancing_online(m->balancing, monitor_now_ns());
 	balancing_usable(m, &usable);
 	if (!cpu_set_has(&usable, cpu))
 		return err_set(e, EXIT_CONFLICT,

@@ -14,8 +14,6 @@
 #define RETRY_NS (200ull * 1000000u)
 /* An operator waits so long for a host to let a vCPU go. */
 #define MANUAL_NS (5000ull * 1000000u)
-/* Binding takes microseconds; a CPU that hangs would take for ever. */
-#define BIND_NS (50ull * 1000000u)
 
 /* --- binding --- */
 
@@ -30,10 +28,12 @@ int balancing_bind(struct monitor *m, struct bal_guest *g, struct bal_vcpu *v, u
 	if (pread(v->stat_fd, &first, 1, 0) != 1)
 		return -ESRCH;
 	round_cpus(&m->plan->machine, cpu, one || g->gang, &cpus);
-	rc = binder_bind(m->balancing->binder, v->tid, &cpus, BIND_NS, &now);
+	rc = binder_bind(m->balancing->binder, v->tid, &cpus, m->balancing->bind_ns, &now);
 	if (rc)
 		return rc;
 	v->allowed = now;
+	v->wanted = cpus;
+	v->known = true;
 	v->moved_ns = monitor_now_ns();
 	/* A control group may leave less of them, but nothing else. */
 	if (!cpu_set_has(&now, cpu))

@@ -173,7 +173,7 @@ void balancing_watch(struct monitor *m, uint64_t now_ns)
 
 /* --- measuring --- */
 
-bool balancing_online(struct balancing *b)
+bool balancing_online(struct balancing *b, uint64_t now_ns)
 {
 	struct cpu_set before = b->online;
 	char text[8192];
@@ -187,7 +187,11 @@ bool balancing_online(struct balancing *b)
 	text[n] = '\0';
 	if (cpu_set_parse(text, &b->online))
 		b->online = before;
-	return !cpu_set_equal(&before, &b->online);
+	if (cpu_set_equal(&before, &b->online))
+		return false;
+	if (!cpu_set_empty(&before))
+		b->hotplug_ns = now_ns;
+	return true;
 }
 
 static void measure(struct bal_vcpu *v, uint64_t now_ns)
@@ -219,6 +223,35 @@ static void measure(struct bal_vcpu *v, uint64_t now_ns)
 	v->busy_ns = run + wait;
 }
 
+/*
+ * When CPUs go or come, the kernel may give all threads of a control group all of its
+ * CPUs (cpuset before Linux 6.2), a while afterwards: then they get back what they had.
+ * At any other time someone has moved the thread: that is how it is then.
+ */
+static void settle(
+	struct balancing *b, struct bal_vcpu *v, const struct cpu_set *allowed, uint64_t now_ns)
+{
+	struct cpu_set expected = { { 0 } }, now;
+	bool hotplug = b->hotplug_ns && now_ns - b->hotplug_ns < HOTPLUG_NS;
+
+	for (uint32_t cpu = cpu_set_next(&v->wanted, 0); cpu != CPU_NONE;
+		cpu = cpu_set_next(&v->wanted, cpu + 1))
+		if (cpu_set_has(&b->online, cpu))
+			cpu_set_add(&expected, cpu);
+	v->allowed = *allowed;
+	if (v->known && cpu_set_equal(allowed, &expected))
+		return;
+	if (v->known && hotplug) {
+		if (!cpu_set_empty(&expected) &&
+			!binder_bind(b->binder, v->tid, &v->wanted, b->bind_ns, &now))
+			v->allowed = now;
+		return;
+	}
+	v->held = false;
+	v->known = true;
+	v->wanted = *allowed;
+}
+
 void balancing_sample(struct monitor *m, uint64_t now_ns, bool check)
 {
 	for (struct bal_guest *g = m->balancing->guests; g; g = g->next)
@@ -229,13 +262,8 @@ void balancing_sample(struct monitor *m, uint64_t now_ns, bool check)
 			if (vcpu->stat_fd < 0)
 				continue;
 			measure(vcpu, now_ns);
-			if ((!check && vcpu->known) || bind_thread_read(vcpu->tid, &allowed))
-				continue;
-			/* Someone else has moved it: then it is not held any more. */
-			if (vcpu->known && !cpu_set_equal(&allowed, &vcpu->allowed))
-				vcpu->held = false;
-			vcpu->known = true;
-			vcpu->allowed = allowed;
+			if ((check || !vcpu->known) && !bind_thread_read(vcpu->tid, &allowed))
+				settle(m->balancing, vcpu, &allowed, now_ns);
 		}
 }
 

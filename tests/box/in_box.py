@@ -215,9 +215,11 @@ def test_vcpus_leave_a_node_without_cpus_and_come_back():
     finally:
         for cpu in (6, 7):
             online(cpu, True)
-    until("one of them to run on node 3", lambda: {6, 7} in cpus_by_guest().values(), 60)
-    for n in range(3):
-        must("kill", f"bad{n}")
+    try:
+        until("one of them to run on node 3", lambda: {6, 7} in cpus_by_guest().values(), 60)
+    finally:
+        for n in range(3):
+            must("kill", f"bad{n}")
 
 
 def test_an_idle_cell_takes_a_vcpu_and_gives_it_back():
