@@ -31,6 +31,7 @@ int balancing_open(struct monitor *m, struct err *e)
 	b->tick_ns = m->plan->balance_ms * 1000000ull;
 	/* Well below the silence for which a monitor is examined. */
 	b->bind_ns = m->plan->suspect_ms * 1000000ull / BIND_PARTS;
+	b->quiet_ns = m->settled_ns;
 	b->visits = calloc(1, sizeof(*b->visits));
 	b->visitors = calloc(1, sizeof(*b->visitors));
 	CHECK(b->visits && b->visitors);
@@ -125,7 +126,7 @@ static void perform(struct monitor *m, const struct bal_input *i, const struct r
 	const bool ours = balancing_cell_of(m, move->to) == m->self;
 	struct bal_ask *ask;
 
-	if (!b->tick_ns && move->reason > ROUND_GANG)
+	if ((!b->tick_ns || i->in.now_ns < b->quiet_ns) && move->reason > ROUND_GANG)
 		return;
 	if (visit) {
 		if (ours && visit->state == VISIT_THERE)

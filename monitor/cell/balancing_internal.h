@@ -68,6 +68,7 @@ struct bal_peer {
 struct balancing {
 	uint64_t tick_ns; /* 0: nothing moves by itself */
 	uint64_t next_ns;
+	uint64_t quiet_ns; /* until then a new monitor does not know all its guests */
 	uint64_t ticks;
 	int online_fd;
 	struct cpu_set online;

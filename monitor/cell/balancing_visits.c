@@ -384,6 +384,8 @@ void balancing_link_up(struct monitor *m, uint32_t cell)
 {
 	struct balancing *b = m->balancing;
 
+	/* Another life of it tells its loads anew. */
+	b->peers[cell].known = false;
 	b->peers[cell].announce = true;
 	b->tell = true;
 	b->next_ns = 0;

@@ -370,6 +370,16 @@ static void input_vcpu(
 		.idle_ns = vcpu->runnable ? 0 : i->in.now_ns - vcpu->idle_since_ns };
 }
 
+/* Of a host whose monitor is being replaced nothing is known now: its visitors stay. */
+static bool waits_for_host(struct monitor *m, const struct bal_guest *g, uint32_t v)
+{
+	const struct visit *visit = visits_find(m->balancing->visits, g->name, v);
+
+	return visit && visit->state != VISIT_ASKING &&
+	       (monitor_cell_state(m, visit->host) != CELL_ALIVE ||
+		       !m->balancing->peers[visit->host].known);
+}
+
 void balancing_input(struct monitor *m, uint64_t now_ns, struct bal_input *out)
 {
 	struct balancing *b = m->balancing;
@@ -401,7 +411,8 @@ void balancing_input(struct monitor *m, uint64_t now_ns, struct bal_input *out)
 	for (struct bal_guest *g = b->guests; g; g = g->next) {
 		input_guest(m, g, &out->guests[out->in.guest_count]);
 		for (uint32_t v = 0; v < g->cpus; v++)
-			if (g->vcpus[v].stat_fd >= 0 && g->vcpus[v].known)
+			if (g->vcpus[v].stat_fd >= 0 && g->vcpus[v].known &&
+				!waits_for_host(m, g, v))
 				input_vcpu(m, out, g, v, out->in.guest_count);
 		out->in.guest_count++;
 	}
