@@ -178,6 +178,17 @@ def nodes_of_ram(pid):
     return counts
 
 
+def numa_maps_of_ram(pid):
+    """The same as /proc/PID/numa_maps has it."""
+    counts = {}
+    with open(f"/proc/{pid}/numa_maps", encoding="ascii") as maps:
+        for line in maps:
+            if "memfd:cv-ram" in line:
+                for node, pages in re.findall(r"\bN(\d+)=(\d+)", line):
+                    counts[int(node)] = counts.get(int(node), 0) + int(pages)
+    return counts
+
+
 def write_text(path, text):
     with open(path, "w", encoding="ascii") as file:
         file.write(text)
