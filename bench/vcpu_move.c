@@ -2,8 +2,8 @@
 /*
  * bench_vcpu_move GUEST PID TID CELL A B ROUNDS: moves vCPU 0 of a guest that is busy from CPU A
  * to CPU B and back, by a plain sched_setaffinity() and by its cell's monitor, turn by turn. Each
- * time counts until the thread runs on the other CPU. Prints medians as one JSON object;
- * `bench/run vcpu-move` calls it.
+ * time counts until the thread has been put on the other CPU and has got it. Prints medians as one
+ * JSON object; `bench/run vcpu-move` calls it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@
 struct bench {
 	const char *guest;
 	pid_t tid;
-	int stat_fd;
+	int stat_fd, sched_fd;
 	struct client *client;
 	uint32_t cpus[2];
 	uint64_t plain[2 * ROUNDS_MAX], ours[2 * ROUNDS_MAX], inside[2 * ROUNDS_MAX];
@@ -57,9 +57,21 @@ static uint32_t runs_on(const struct bench *b)
 	return at && sscanf(at, " %u", &cpu) == 1 ? cpu : CPU_NONE;
 }
 
-static int arrive(const struct bench *b, uint32_t cpu, uint64_t start_ns, uint64_t *took_ns)
+/* How often the thread got a CPU so far (the third number of its schedstat). */
+static uint64_t times_run(const struct bench *b)
 {
-	while (runs_on(b) != cpu)
+	unsigned long long times = 0;
+	char text[96];
+	ssize_t n = pread(b->sched_fd, text, sizeof(text) - 1, 0);
+
+	text[n > 0 ? n : 0] = '\0';
+	return sscanf(text, "%*u %*u %llu", &times) == 1 ? times : 0;
+}
+
+static int arrive(
+	const struct bench *b, uint32_t cpu, uint64_t before, uint64_t start_ns, uint64_t *took_ns)
+{
+	while (runs_on(b) != cpu || times_run(b) == before)
 		if (now_ns() - start_ns > ARRIVE_NS)
 			return -ETIMEDOUT;
 	*took_ns = now_ns() - start_ns;
@@ -68,18 +80,18 @@ static int arrive(const struct bench *b, uint32_t cpu, uint64_t start_ns, uint64
 
 static int plain_move(const struct bench *b, uint32_t cpu, uint64_t *took_ns)
 {
-	const uint64_t start_ns = now_ns();
+	const uint64_t before = times_run(b), start_ns = now_ns();
 	struct cpu_set one = { { 0 } };
 	int rc;
 
 	cpu_set_add(&one, cpu);
 	rc = bind_thread(b->tid, &one);
-	return rc ? rc : arrive(b, cpu, start_ns, took_ns);
+	return rc ? rc : arrive(b, cpu, before, start_ns, took_ns);
 }
 
 static int our_move(const struct bench *b, uint32_t cpu, uint64_t *took_ns, uint64_t *inside_ns)
 {
-	const uint64_t start_ns = now_ns();
+	const uint64_t before = times_run(b), start_ns = now_ns();
 	json_t *reply;
 	struct err e;
 
@@ -92,7 +104,7 @@ static int our_move(const struct bench *b, uint32_t cpu, uint64_t *took_ns, uint
 	}
 	*inside_ns = cli_number(reply, "us") * 1000;
 	json_decref(reply);
-	return arrive(b, cpu, start_ns, took_ns);
+	return arrive(b, cpu, before, start_ns, took_ns);
 }
 
 static int ascending(const void *a, const void *b)
@@ -130,7 +142,10 @@ int main(int argc, char **argv)
 	b->cpus[1] = (uint32_t)strtoul(argv[5], NULL, 10);
 	snprintf(path, sizeof(path), "/proc/%.10s/task/%.10s/stat", argv[2], argv[3]);
 	b->stat_fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (b->stat_fd < 0 || client_open_cell(&b->client, (uint32_t)atoi(argv[4]), &e)) {
+	snprintf(path, sizeof(path), "/proc/%.10s/task/%.10s/schedstat", argv[2], argv[3]);
+	b->sched_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (b->stat_fd < 0 || b->sched_fd < 0 ||
+		client_open_cell(&b->client, (uint32_t)atoi(argv[4]), &e)) {
 		free(b);
 		fprintf(stderr, "no such thread, or no monitor\n");
 		return EXIT_FAILED;
