@@ -137,6 +137,9 @@ static void perform(struct monitor *m, const struct bal_input *i, const struct r
 		(void)balancing_bind(m, g, v, move->to, false, move->reason);
 		return;
 	}
+	/* What the host is to be told comes first: while an ask is open it can't be. */
+	if (b->peers[balancing_cell_of(m, move->to)].announce)
+		return;
 	ask = balancing_ask_slot(m);
 	if (!ask)
 		return;

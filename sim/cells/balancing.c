@@ -198,8 +198,7 @@ static void tell(struct sim *s, uint16_t cell)
 	}
 }
 
-void balancing_message(
-	struct sim *s, uint16_t cell, uint16_t from, const void *body, size_t bytes)
+void balancing_message(struct sim *s, uint16_t cell, uint16_t from, const void *body, size_t bytes)
 {
 	struct cell *c = &s->cells[cell];
 	uint32_t place = (uint32_t)from + REACH - cell;

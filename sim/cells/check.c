@@ -177,6 +177,14 @@ void check_dump(const struct sim *s)
 		sim_trace(s, "   loan book: %s, %s",
 			lending_known(s, c) ? "known" : "not known yet",
 			loans_due(cell->loans) == UINT64_MAX ? "quiet" : "has something to say");
+		for (uint32_t k = 0; s->wide && k < s->visits[c].end; k++)
+			sim_trace(s, "   visit of vCPU %u of %s to cell %u: state %u",
+				s->visits[c].rows[k].vcpu, s->visits[c].rows[k].name,
+				s->visits[c].rows[k].host, s->visits[c].rows[k].state);
+		for (uint32_t k = 0; s->wide && k < s->visitors[c].count; k++)
+			sim_trace(s, "   visitor: vCPU %u of %s of cell %u",
+				s->visitors[c].rows[k].vcpu, s->visitors[c].rows[k].name,
+				s->visitors[c].rows[k].home);
 		for (uint16_t k = 0; k < s->cfg.cells && !lending_known(s, c); k++)
 			if (k != c && !loans_agreed(cell->loans, k))
 				sim_trace(s, "   not compared with cell %u", k);

@@ -161,6 +161,9 @@ void visiting_ask(struct sim *s, struct guest *g, uint16_t v, uint32_t cpu)
 	char name[VISIT_NAME_BYTES];
 	const struct visit *row;
 
+	/* What the host is to be told comes first: while an ask is open it can't be. */
+	if (s->cells[g->home].peer[cell_of_cpu(s, cpu)].announce)
+		return;
 	name_of(g, name);
 	row = visits_ask(visits, cell_of_cpu(s, cpu), name, v, cpu);
 	if (row && !call(s, g->home, row, VISIT_ASK))
@@ -360,7 +363,9 @@ bool visiting_settled(struct sim *s, uint16_t cell)
 		const struct visit *row = &visits_of(s, cell)->rows[i];
 		const struct guest *g;
 
-		if (row->state == VISIT_FREE || !monitor_acts(s, (uint16_t)row->host))
+		/* Who is refused may ask again and again: a gang that is short of CPUs does. */
+		if (row->state == VISIT_FREE || row->state == VISIT_ASKING ||
+			!monitor_acts(s, (uint16_t)row->host))
 			continue;
 		g = guest_named(s, cell, row->name);
 		if (row->state != VISIT_THERE || !g ||
