@@ -387,15 +387,21 @@ static void print(const json_t *all)
 	printf("%8s %8s %14s %14s %14s\n", "cells", "CPUs", "load change ns", "periodic ns",
 		"idle ns");
 	json_array_foreach(json_object_get(all, "balance"), i, row)
+	{
 		printf("%8.0f %8.0f %14.0f %14.0f %14.0f\n", real_of(row, "cells"),
 			real_of(row, "cpus"), real_of(row, "load_change_ns"),
 			real_of(row, "periodic_ns"), real_of(row, "idle_ns"));
+	}
 	json_array_foreach(json_object_get(all, "loans"), i, row)
+	{
 		printf("borrow and return, %4.0f other loans: %8.0f ns\n", real_of(row, "lines"),
 			real_of(row, "borrow_and_return_ns"));
+	}
 	json_array_foreach(json_object_get(all, "membership"), i, row)
+	{
 		printf("heartbeat taken, %4.0f cells: %6.0f ns; state %7.0f bytes\n",
 			real_of(row, "cells"), real_of(row, "heartbeat_ns"), real_of(row, "bytes"));
+	}
 }
 
 static error_t option(int key, char *arg, struct argp_state *state)

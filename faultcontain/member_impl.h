@@ -109,7 +109,7 @@ struct membership {
 	bool unended;		 /* STEP_END: it failed, and must be tried again */
 
 	struct cellset watched;
-	bool alone; /* above MEMBER_MESH_MAX: no hub speaks, so it watches everyone */
+	bool alone;	/* above MEMBER_MESH_MAX: no hub speaks, so it watches everyone */
 	uint16_t rotor; /* joining, above MEMBER_MESH_MAX: where to knock next */
 
 	uint64_t accuse_number; /* of the accusation that is open */

@@ -57,11 +57,11 @@ bool visit_decode(const uint8_t *body, size_t bytes, struct visit_msg *m);
 enum visit_answer {
 	VISIT_GRANTED = 1,
 	VISIT_ENDED,
-	VISIT_STALE,	/* an id that was seen already */
-	VISIT_FULL,	/* it takes no more */
-	VISIT_BUSY,	/* that CPU has something to run */
-	VISIT_NO_CPU,	/* no such CPU in that cell, or it is offline */
-	VISIT_NOT_NOW,	/* it goes down, or is in a recovery */
+	VISIT_STALE,   /* an id that was seen already */
+	VISIT_FULL,    /* it takes no more */
+	VISIT_BUSY,    /* that CPU has something to run */
+	VISIT_NO_CPU,  /* no such CPU in that cell, or it is offline */
+	VISIT_NOT_NOW, /* it goes down, or is in a recovery */
 	VISIT_ANSWER_COUNT,
 };
 #define VISIT_ANSWER_BYTES 4u

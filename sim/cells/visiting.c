@@ -71,7 +71,7 @@ bool visiting_under_way(const struct sim *s, const struct guest *g, uint16_t v)
 void visiting_needs(struct sim *s, struct guest *g)
 {
 	const struct membership *m = s->cells[g->home].m;
-	uint32_t cells[VISITS_CELLS_MAX], count = 0;
+	uint32_t cells[VISITS_CELLS_MAX] = { 0 }, count = 0;
 	struct needs needs = { 0 };
 	char name[VISIT_NAME_BYTES];
 
