@@ -313,7 +313,7 @@ static void wait_trouble(void)
 	cr_assert(strstr(b->pci.dev.trouble, "memory error"), "%s", b->pci.dev.trouble);
 }
 
-Test(virtio_blk, a_lost_status_byte_stops_the_device)
+Test(virtio_blk, a_lost_status_byte_stops_the_device, .timeout = 60)
 {
 	ram_lose(&m.ram, STATUSES);
 	offer_lost();
@@ -321,7 +321,7 @@ Test(virtio_blk, a_lost_status_byte_stops_the_device)
 	wait_trouble();
 }
 
-Test(virtio_blk, a_lost_header_stops_the_device)
+Test(virtio_blk, a_lost_header_stops_the_device, .timeout = 60)
 {
 	offer(VIRTIO_BLK_T_FLUSH, 0, 0, 0, false);
 	ram_lose(&m.ram, HEADERS);
@@ -329,7 +329,7 @@ Test(virtio_blk, a_lost_header_stops_the_device)
 	wait_trouble();
 }
 
-Test(virtio_blk, lost_rings_stop_the_device)
+Test(virtio_blk, lost_rings_stop_the_device, .timeout = 60)
 {
 	offer(VIRTIO_BLK_T_FLUSH, 0, 0, 0, false);
 	ram_lose(&m.ram, d.used);
