@@ -12,9 +12,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096u
+#define TRIES 50
 #define RAM_LINK "/memfd:cv-ram"
 
 /* Opens the memfd among the descriptors of a process; -ENOENT if there is none. */
@@ -131,8 +133,16 @@ int guest_ram_frame(const struct guest_ram *ram, uint64_t off, uint64_t *frame)
 
 int guest_ram_poison(uint64_t frame)
 {
+	const struct timespec pause = { .tv_nsec = 20000000 };
 	char address[32];
+	int rc = -EBUSY;
 
 	snprintf(address, sizeof(address), "0x%" PRIx64, frame * PAGE);
-	return setting_write("/sys/devices/system/memory/hard_offline_page", address);
+	/* A page that was just allocated may be on its way to the kernel's lists. */
+	for (int i = 0; i < TRIES && rc == -EBUSY; i++) {
+		rc = setting_write("/sys/devices/system/memory/hard_offline_page", address);
+		if (rc == -EBUSY)
+			(void)nanosleep(&pause, NULL);
+	}
+	return rc == -EHWPOISON ? 0 : rc;
 }

@@ -702,8 +702,8 @@ def test_a_guest_whose_kernel_is_hit_gets_fresh_pages_at_its_reboot():
     pid = guest_row("hurt")["pid"]
 
     def hurt():
-        # Part of every clock tick; the kernel is mapped from 0xffffffff80000000 on.
-        gpa = console.ask("symbol hrtimer_interrupt")["address"] - 0xFFFFFFFF80000000
+        # What the agent's heartbeat calls; the kernel is mapped from 0xffffffff80000000 on.
+        gpa = console.ask("symbol __x64_sys_clock_nanosleep")["address"] - 0xFFFFFFFF80000000
         inject("hurt", "--gpa", gpa)
         console.wait_ready(times=2)
         check("vcpu" in record_of("hurt", gpa & ~4095, end="told"), "no CPU used the page")
@@ -726,14 +726,14 @@ def test_untouched_pages_are_healed_unnoticed():
     with open(HUGE, encoding="ascii") as file:
         setting = re.search(r"\[(\w+)\]", file.read())[1]
     lab.write_text(HUGE, "advise")
-    console = run_guest("healing", "--cell", 2, "--heal", memory="128M")
+    console = run_guest("healing", "--cell", 2, "--heal", memory="192M")
     console.wait_ready()
     lab.write_text(HUGE, setting)
     check(lab.huge_bytes_of_ram(guest_row("healing")["pid"]) >= 32 * MIB, "its memory is not in huge pages")
 
     def hurt():
         unused = [inject("healing", "--random", "--unused")["gpa"] for _ in range(12)]
-        equal("what a full memory holds", console.ask("fill 48")["intact"], True)
+        equal("what a full memory holds", console.ask("fill 64")["intact"], True)
         lost = [m for m in listing("show", "healing")["memory_errors"] if m["gpa"] in unused]
         check(lost and all(m["end"] == "healed" and "vcpu" in m for m in lost), f"not healed in use: {lost}")
 
