@@ -186,6 +186,31 @@ static void end_done(struct monitor *m, void *ctx, const struct gather_reply rep
 	}
 }
 
+static void gave_up(struct monitor *m, void *ctx, const struct gather_reply replies[CELLS_MAX])
+{
+	struct op *op = ctx;
+	char text[ERR_TEXT_BYTES];
+
+	(void)m;
+	(void)replies; /* a cell that is silent hears of it from none; the name is free with the
+			  others */
+	snprintf(text, sizeof(text), "guest '%s' was not running and will not be restarted",
+		op->r.name);
+	op_reply(op, json_pack("{s:b, s:s}", "ok", 1, "text", text));
+}
+
+/* It has ended and waits to be restarted: without its record it will not be. */
+static void give_up(struct op *op)
+{
+	bool cells[CELLS_MAX];
+
+	monitor_askable(op->m, cells);
+	gather_start(op->m,
+		json_pack("{s:s, s:s, s:i, s:b}", "op", "cell-release", "name", op->r.name, "token",
+			0, "started", 1),
+		cells, monitor_now_ns() + API_LIST_NS, gave_up, op);
+}
+
 static void api_end(struct op *op)
 {
 	struct monitor *m = op->m;
@@ -195,6 +220,10 @@ static void api_end(struct op *op)
 	bool cells[CELLS_MAX];
 	struct err e;
 
+	if (g && guest_ended(g) && g->state != GUEST_STOPPED && guest_restarts(g)) {
+		give_up(op);
+		return;
+	}
 	if (g && guest_ended(g)) {
 		err_set(&e, EXIT_CONFLICT, "guest '%s' is not running: it is %s (%s)", g->name,
 			guest_state_name(g->state), g->cause);

@@ -26,6 +26,13 @@ void api_events(struct op *op);
 void api_inject(struct op *op);
 void api_down(struct op *op);
 void api_run(struct op *op);
+
+/*
+ * Places and starts a guest anew, as api_run() does for a client. `done`, never called from here:
+ * *e is NULL if it runs, and `where` says on what.
+ */
+typedef void run_done(void *ctx, const struct err *e, const char *where);
+void api_restart(struct monitor *m, const struct guest_spec *spec, run_done *done, void *ctx);
 void api_vcpus(struct op *op);
 void api_move_vcpu(struct op *op);
 void api_loan(struct op *op);

@@ -16,7 +16,10 @@
 #include "numa/place.h"
 
 struct run_op {
-	struct op *op;
+	struct monitor *m;
+	struct op *op; /* NULL: a restart, nobody waits for it but `done` */
+	run_done *done;
+	void *ctx;
 	struct guest_spec spec;
 	struct guest_home home;
 	uint64_t token;
@@ -37,7 +40,9 @@ static void finish(struct run_op *run)
 	struct op *op = run->op;
 	char text[ERR_TEXT_BYTES + 64];
 
-	if (run->started) {
+	if (!op) {
+		run->done(run->ctx, run->started ? NULL : &run->e, run->words);
+	} else if (run->started) {
 		snprintf(text, sizeof(text), "guest '%s' runs on %s", run->spec.name, run->words);
 		op_reply(op,
 			json_pack("{s:b, s:s, s:O}", "ok", 1, "text", text, "guest", run->guest));
@@ -58,7 +63,7 @@ static void released(struct monitor *m, void *ctx, const struct gather_reply rep
 /* Gives the name back everywhere, and then tells the client. */
 static void release(struct run_op *run)
 {
-	gather_start(run->op->m,
+	gather_start(run->m,
 		json_pack("{s:s, s:s, s:I, s:b}", "op", "cell-release", "name", run->spec.name,
 			"token", (json_int_t)run->token, "started", run->started),
 		run->reserved, monitor_now_ns() + API_LIST_NS, released, run);
@@ -179,7 +184,7 @@ static bool cpu_nodes_are_ours(const struct guest_home *h)
 
 static void place_and_start(struct run_op *run)
 {
-	struct monitor *m = run->op->m;
+	struct monitor *m = run->m;
 	struct guest_spec spec = run->spec;
 	bool cells[CELLS_MAX];
 	char text[ERR_TEXT_BYTES + 64];
@@ -197,7 +202,8 @@ static void place_and_start(struct run_op *run)
 	fill_home(m, run);
 	run->home.has_cpu_nodes = cpu_nodes_are_ours(&run->home);
 	snprintf(text, sizeof(text), "starting on %s", run->words);
-	op_progress(run->op, text);
+	if (run->op)
+		op_progress(run->op, text);
 	only_cell(cells, run->home.cell);
 	request = json_pack("{s:s, s:o, s:o}", "op", "cell-start", "spec", guest_spec_encode(&spec),
 		"home", guest_home_encode(&run->home));
@@ -207,7 +213,7 @@ static void place_and_start(struct run_op *run)
 
 static void reserve(struct run_op *run, const bool cells[CELLS_MAX], gather_done *done)
 {
-	gather_start(run->op->m,
+	gather_start(run->m,
 		json_pack("{s:s, s:s, s:I}", "op", "cell-reserve", "name", run->spec.name, "token",
 			(json_int_t)run->token),
 		cells, monitor_now_ns() + API_RESERVE_NS, done, run);
@@ -216,7 +222,7 @@ static void reserve(struct run_op *run, const bool cells[CELLS_MAX], gather_done
 /* Notes who gave the name, and how much room there is. false: somebody refused; run->e says it. */
 static bool take_reservations(struct run_op *run, const struct gather_reply replies[CELLS_MAX])
 {
-	struct monitor *m = run->op->m;
+	struct monitor *m = run->m;
 	bool good = true;
 
 	for (uint32_t cell = 0; cell < m->plan->cells.cell_count; cell++) {
@@ -243,7 +249,7 @@ static bool take_reservations(struct run_op *run, const struct gather_reply repl
  */
 static void fit_gang(struct run_op *run)
 {
-	const struct monitor *m = run->op->m;
+	const struct monitor *m = run->m;
 	uint32_t fits = 0;
 
 	for (uint32_t cell = 0; cell < m->plan->cells.cell_count; cell++)
@@ -315,30 +321,53 @@ static int check_unmanaged(const struct monitor *m, const char *name, struct err
 		name, g->home);
 }
 
-void api_run(struct op *op)
+static struct run_op *run_new(struct monitor *m, struct op *op)
 {
-	struct monitor *m = op->m;
 	struct run_op *run = calloc(1, sizeof(*run));
-	bool cells[CELLS_MAX];
-	struct err e;
 
 	CHECK(run != NULL);
+	run->m = m;
 	run->op = op;
 	run->state.machine = &m->plan->machine;
 	run->state.cells = &m->plan->cells;
 	run->state.borrow_below_bytes = m->plan->borrow_below_bytes;
 	run->state.lend_above_bytes = m->plan->lend_above_bytes;
-	if (guest_spec_decode(op->r.spec, &run->spec, &e) ||
-		check_unmanaged(m, run->spec.name, &e)) {
-		free(run);
-		op_refuse(op, &e);
-		return;
-	}
+	return run;
+}
+
+static void run_begin(struct run_op *run)
+{
+	bool cells[CELLS_MAX];
+
 	to_request(run);
-	run->token = m->next_token++;
-	monitor_askable(m, cells);
+	run->token = run->m->next_token++;
+	monitor_askable(run->m, cells);
 	while (!cells[run->first])
 		run->first++;
 	only_cell(cells, run->first);
 	reserve(run, cells, reserved_first);
+}
+
+void api_restart(struct monitor *m, const struct guest_spec *spec, run_done *done, void *ctx)
+{
+	struct run_op *run = run_new(m, NULL);
+
+	run->spec = *spec;
+	run->done = done;
+	run->ctx = ctx;
+	run_begin(run);
+}
+
+void api_run(struct op *op)
+{
+	struct run_op *run = run_new(op->m, op);
+	struct err e;
+
+	if (guest_spec_decode(op->r.spec, &run->spec, &e) ||
+		check_unmanaged(op->m, run->spec.name, &e)) {
+		free(run);
+		op_refuse(op, &e);
+		return;
+	}
+	run_begin(run);
 }

@@ -28,6 +28,11 @@ struct guest *guest_book_find(const struct guest_book *book, const char *name)
 	return NULL;
 }
 
+bool guest_restarts(const struct guest *g)
+{
+	return json_is_true(json_object_get(g->spec, "restart"));
+}
+
 bool guest_ended(const struct guest *g)
 {
 	return g->state >= GUEST_STOPPED;

@@ -79,6 +79,9 @@ size_t guest_book_live(const struct guest_book *book, uint64_t *memory_bytes);
 
 bool guest_ended(const struct guest *g);
 
+/* Whether it is to be started again after a fault: by its spec, if that is known. */
+bool guest_restarts(const struct guest *g);
+
 /* Memory of a node (the operating system's number) that live guests were promised. */
 uint64_t guest_book_promised(const struct guest_book *book, uint32_t os_node);
 

@@ -20,6 +20,7 @@
 #include "monitor/cell/balancing.h"
 #include "monitor/cell/lending.h"
 #include "monitor/cell/recovery.h"
+#include "monitor/cell/restart.h"
 #include "monitor/cell/state.h"
 #include "numa/check.h"
 #include "numa/host/cgroup.h"
@@ -409,6 +410,7 @@ static int monitor_open(struct monitor *m, const struct options *o, struct err *
 	rc = take_lock(m, e);
 	if (rc)
 		return rc;
+	restart_open(m);
 	event_log_init(
 		m->events, m->self, runtime_cell_path(path, m->dir, m->self, "events.jsonl"));
 	if ((rc = open_signals(m, e)) || (rc = open_keeper(m, e)) || (rc = balancing_open(m, e)) ||
@@ -435,6 +437,7 @@ static void monitor_close(struct monitor *m)
 	for (uint32_t cell = 0; cell < CELLS_MAX; cell++)
 		replica_fini(&m->replicas[cell]);
 	replica_fini(&m->remembered);
+	restart_close(m);
 	event_log_fini(m->events);
 	free(m->events);
 	free(m->plan);
@@ -452,6 +455,7 @@ static uint64_t next_due(const struct monitor *m, uint64_t now_ns)
 	other = lending_due(m, now_ns);
 	due = other < due ? other : due;
 	due = m->exit_ns < due ? m->exit_ns : due;
+	due = restart_due(m) < due ? restart_due(m) : due;
 	due = balancing_due(m) < due ? balancing_due(m) : due;
 	if (m->settled_ns && m->settled_ns < due)
 		due = m->settled_ns;
@@ -484,6 +488,7 @@ static void run(struct monitor *m)
 		keeper_tick(m->keeper, now_ns);
 		balancing_turn(m, now_ns);
 		lending_turn(m, now_ns);
+		restart_turn(m, now_ns);
 		tell_peers(m);
 		gather_turn(m);
 		server_process(m->server);

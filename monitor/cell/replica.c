@@ -88,7 +88,8 @@ char *replica_part(const struct guest_book *book, size_t i)
 		end = book->count;
 	rows = json_array();
 	for (; at < end; at++)
-		json_array_append_new(rows, guest_row(book->guests[at], false));
+		json_array_append_new(
+			rows, guest_row(book->guests[at], guest_restarts(book->guests[at])));
 	part = json_pack(
 		"{s:b, s:b, s:o}", "first", i == 0, "last", end == book->count, "guests", rows);
 	text = json_dumps(part, JSON_COMPACT | JSON_REAL_PRECISION(16));

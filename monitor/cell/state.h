@@ -44,6 +44,7 @@ struct reservation {
 struct recovery;
 struct balancing;
 struct lending;
+struct restarting;
 
 struct monitor {
 	char dir[RUNTIME_DIR_MAX + 1];
@@ -56,9 +57,10 @@ struct monitor {
 	struct fabric *fabric;
 	struct server *server;
 	struct keeper *keeper;
-	struct recovery *recovery;   /* membership, and what it decided */
-	struct balancing *balancing; /* where vCPUs run */
-	struct lending *lending;     /* memory lent to other cells and borrowed of them */
+	struct recovery *recovery;     /* membership, and what it decided */
+	struct restarting *restarting; /* guests that are started again */
+	struct balancing *balancing;   /* where vCPUs run */
+	struct lending *lending;       /* memory lent to other cells and borrowed of them */
 	struct event_log *events;
 	struct replica replicas[CELLS_MAX]; /* that of `self` is unused */
 	struct replica remembered;	    /* what a peer knows of our former life */

@@ -30,6 +30,7 @@ enum {
 	KEY_CMDLINE,
 	KEY_VNUMA,
 	KEY_CELLS_MAX,
+	KEY_RESTART,
 	KEY_GANG,
 	KEY_HEAL,
 };
@@ -60,6 +61,12 @@ static const struct argp_option options[] = {
 	{ "heal", KEY_HEAL, NULL, 0,
 		"replace pages that are lost to memory errors and that it has not touched yet; "
 		"the log that this takes costs an exit per page first touched, and 4 KiB mappings",
+		2 },
+	{ "restart", KEY_RESTART, "POLICY", 0,
+		"never (the default), or on-failure[:MAX]: after a crash or the loss of its cell "
+		"it "
+		"is started again where there is room, at most MAX times in a row, with growing "
+		"pauses; with --cell or --nodes only there",
 		2 },
 	{ "attach", 'a', NULL, 0,
 		"use its console from its first byte on, and wait for its end: exit status 0 if it "
@@ -139,6 +146,19 @@ static void take_memory(struct run_options *o, const char *arg, struct argp_stat
 	o->has_memory = true;
 }
 
+static void take_restart(struct guest_spec *s, const char *arg, struct argp_state *state)
+{
+	const char *max = strchr(arg, ':');
+
+	if (strcmp(arg, "never") != 0 && strcmp(arg, "on-failure") != 0 &&
+		(strncmp(arg, "on-failure:", 11) != 0 || !max))
+		argp_error(state, "--restart wants never or on-failure[:MAX], not '%s'", arg);
+	s->restart = arg[0] == 'o';
+	s->restart_max =
+		max ? take_number("--restart on-failure:MAX", max + 1, 1, SPEC_RESTARTS_MAX, state)
+		    : 0;
+}
+
 static void take_name(struct guest_spec *s, const char *arg, struct argp_state *state)
 {
 	struct err e;
@@ -159,6 +179,11 @@ static error_t parse_end(const struct run_options *o, struct argp_state *state)
 			o->spec.name);
 	if (!o->has_memory)
 		argp_error(state, "--memory SIZE is needed: how much is guest '%s' to get?",
+			o->spec.name);
+	if (o->attach && o->spec.restart)
+		argp_error(state,
+			"--attach waits for the end of the guest, and --restart starts it again: "
+			"choose one; `cellvisor console %s` shows what it says",
 			o->spec.name);
 	return 0;
 }
@@ -205,6 +230,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_HEAL:
 		s->heal = true;
+		return 0;
+	case KEY_RESTART:
+		take_restart(s, arg, state);
 		return 0;
 	case 'a':
 		o->attach = s->wait_console = true;

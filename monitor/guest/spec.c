@@ -90,6 +90,29 @@ static int check_cpus(const struct guest_spec *s, struct err *e)
 	return cpuid_topology_init(&topology, s->cpus, s->vnuma ? s->vnuma : 1, e);
 }
 
+static int check_restart(const struct guest_spec *s, struct err *e)
+{
+	size_t bytes = strlen(s->kernel) + strlen(s->initrd) + strlen(s->cmdline);
+
+	if (!s->restart)
+		return s->restart_max == 0 && s->restarts == 0
+			       ? 0
+			       : err_set(e, EXIT_INVALID,
+					 "restarts are counted of a guest that is restarted only");
+	if (s->wait_console)
+		return err_set(e, EXIT_INVALID,
+			"a guest whose console is attached from its first byte on can't be "
+			"restarted: nobody would be there to attach again");
+	for (uint32_t i = 0; i < s->disk_count; i++)
+		bytes += strlen(s->disks[i].path);
+	if (bytes > SPEC_RESTART_TEXT_BYTES)
+		return err_set(e, EXIT_INVALID,
+			"paths and command line of a guest that is restarted have %zu bytes; "
+			"%u are possible",
+			bytes, SPEC_RESTART_TEXT_BYTES);
+	return 0;
+}
+
 static int check_lists(const struct guest_spec *s, struct err *e)
 {
 	for (uint32_t i = 0; i < s->disk_count; i++) {
@@ -123,6 +146,8 @@ int guest_spec_check(const struct guest_spec *s, struct err *e)
 		rc = check_memory(s, e);
 	if (!rc)
 		rc = check_lists(s, e);
+	if (!rc)
+		rc = check_restart(s, e);
 	return rc;
 }
 
@@ -162,6 +187,12 @@ json_t *guest_spec_encode(const struct guest_spec *s)
 		json_object_set_new(value, "cells_max", json_integer(s->cells_max));
 	if (s->heal)
 		json_object_set_new(value, "heal", json_true());
+	if (s->restart)
+		json_object_set_new(value, "restart", json_true());
+	if (s->restart_max)
+		json_object_set_new(value, "restart_max", json_integer(s->restart_max));
+	if (s->restarts)
+		json_object_set_new(value, "restarts", json_integer(s->restarts));
 	if (s->wait_console)
 		json_object_set_new(value, "wait_console", json_true());
 	if (s->gang)
@@ -188,7 +219,7 @@ static int decode(const json_t *value, struct guest_spec *s, struct err *e)
 {
 	static const char *const known[] = { "name", "kernel", "initrd", "disks", "cmdline", "cpus",
 		"memory_bytes", "vnuma", "cell", "nodes", "cells_max", "heal", "wait_console",
-		"gang", NULL };
+		"gang", "restart", "restart_max", "restarts", NULL };
 	struct fields f;
 
 	guest_spec_init(s);
@@ -205,6 +236,9 @@ static int decode(const json_t *value, struct guest_spec *s, struct err *e)
 	fields_u32(&f, "cells_max", 0, UINT32_MAX, &s->cells_max, false);
 	fields_bool(&f, "heal", &s->heal);
 	fields_bool(&f, "wait_console", &s->wait_console);
+	fields_bool(&f, "restart", &s->restart);
+	fields_u32(&f, "restart_max", 0, SPEC_RESTARTS_MAX, &s->restart_max, false);
+	fields_u32(&f, "restarts", 0, SPEC_RESTARTS_MAX, &s->restarts, false);
 	fields_bool(&f, "gang", &s->gang);
 	decode_disks(&f, s);
 	return f.rc ? f.rc : guest_spec_check(s, e);

@@ -29,6 +29,9 @@
 #define SPEC_ANY_CELL 0xffffffffu
 #define SPEC_CELLS_MAX 64u
 #define SPEC_CELL_MAX 1023u
+#define SPEC_RESTARTS_MAX 1000000u
+/* Texts of a guest that is restarted: every cell keeps a copy of them. */
+#define SPEC_RESTART_TEXT_BYTES 2048u
 #define SPEC_CONSOLE_WAIT_MS 10000u
 
 struct spec_disk {
@@ -58,6 +61,13 @@ struct guest_spec {
 	/* What was loaded and never written is healed after a memory error; see views_init(). */
 	bool heal;
 	/*
+	 * After a crash or the loss of a cell it is started again, where there is room:
+	 * at most restart_max times in a row (0: any number); `restarts` says how many
+	 * there were before this life.
+	 */
+	bool restart;
+	uint32_t restart_max, restarts;
+	/*
 	 * The vCPUs wait until a client is connected to the console, SPEC_CONSOLE_WAIT_MS at
 	 * most: for `run --attach`, which must not miss the guest's first words.
 	 */
@@ -83,8 +93,8 @@ int guest_spec_check(const struct guest_spec *s, struct err *e);
 
 /*
  * {"name","kernel","initrd"?,"disks":[{"path","read_only"}],"cmdline","cpus",
- * "memory_bytes","vnuma","cell"?,"nodes":[],"cells_max"?,"heal"?,"wait_console"?,"gang"?}. A new
- * reference, NULL when out of memory.
+ * "memory_bytes","vnuma","cell"?,"nodes":[],"cells_max"?,"heal"?,"restart"?,"restart_max"?,
+ * "restarts"?,"wait_console"?,"gang"?}. A new reference, NULL when out of memory.
  */
 json_t *guest_spec_encode(const struct guest_spec *s);
 
