@@ -74,6 +74,8 @@ json_t *api_guest_row(const struct monitor *m, const struct guest *g, bool secon
 
 	runtime_guest_path(console, m->dir, g->home, g->name, GUEST_CONSOLE_SOCK);
 	json_object_set_new(row, "console", json_string(console));
+	if (g->silent && g->state == GUEST_RUNNING)
+		json_object_set_new(row, "state", json_string("silent"));
 	if (second_hand && !guest_ended(g))
 		json_object_set_new(row, "state", json_string("unmanaged"));
 	json_object_set_new(row, "memory", api_guest_memory(m, g));
@@ -133,6 +135,8 @@ static void show_done(struct monitor *m, void *ctx, const struct gather_reply re
 	}
 	runtime_guest_path(console, m->dir, best_guest.home, best_guest.name, GUEST_CONSOLE_SOCK);
 	json_object_set_new(best, "console", json_string(console));
+	if (best_guest.silent && best_guest.state == GUEST_RUNNING)
+		json_object_set_new(best, "state", json_string("silent"));
 	json_object_set_new(best, "memory", api_guest_memory(m, &best_guest));
 	op_reply(op, json_pack("{s:b, s:O}", "ok", 1, "guest", best));
 }

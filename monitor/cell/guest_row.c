@@ -39,6 +39,8 @@ json_t *guest_row(const struct guest *g, bool with_spec)
 
 	/* The texts are UTF-8 by construction: names are ASCII, causes are cut in guest_move(). */
 	CHECK(row != NULL);
+	if (g->silent)
+		json_object_set_new(row, "silent", json_true());
 	if (with_spec && g->spec)
 		json_object_set(row, "spec", g->spec);
 	return row;
@@ -169,8 +171,10 @@ static bool read_row(const json_t *row, struct guest *g)
 bool guest_from_row(const json_t *row, struct guest *g)
 {
 	memset(g, 0, sizeof(*g));
-	if (read_row(row, g))
+	if (read_row(row, g)) {
+		g->silent = json_is_true(json_object_get(row, "silent"));
 		return true;
+	}
 	memset(g, 0, sizeof(*g));
 	return false;
 }

@@ -37,6 +37,7 @@ struct guest {
 	enum guest_state state;
 	struct proc_id proc;	       /* pid 0 before the process exists */
 	char cause[GUEST_CAUSE_BYTES]; /* why it is in this state, in words */
+	bool silent;		       /* it runs, but its process does not answer */
 	uint32_t cpus, reboots;
 	uint64_t memory_bytes;
 	uint32_t nodes[GUEST_NODES_MAX], node_count; /* where it is placed, ascending */

@@ -288,7 +288,7 @@ static struct guest_link *live_link(struct keeper *k, const char *name, struct e
 	return NULL;
 }
 
-static int order(struct guest_link *l, enum guest_order_op op)
+int keeper_order(struct guest_link *l, enum guest_order_op op)
 {
 	struct guest_order *o = calloc(1, sizeof(*o));
 	json_t *message;
@@ -313,7 +313,7 @@ int keeper_stop(struct keeper *k, const char *name, uint64_t deadline_ns, keeper
 
 	if (!l)
 		return -ENOENT;
-	rc = order(l, ORDER_STOP);
+	rc = keeper_order(l, ORDER_STOP);
 	if (rc)
 		return err_set(e, EXIT_NO_ANSWER,
 			"the process of guest '%s' takes no orders now (%s); try again, or end it "
@@ -473,7 +473,7 @@ void keeper_ask(
 	struct guest_link *l = keeper_find_link(k, name);
 	struct waiter *w;
 
-	if (!l || order(l, ORDER_SHOW)) {
+	if (!l || keeper_order(l, ORDER_SHOW)) {
 		done(ctx, NULL);
 		return;
 	}

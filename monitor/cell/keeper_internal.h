@@ -46,6 +46,9 @@ struct guest_link {
 	json_t *ledger;		/* owned; NULL: none */
 	bool ledger_waits;	/* the process has not taken it yet */
 	bool heard;		/* started by this life, or registered with it */
+	/* When it is asked next whether it answers, and since when it owes an answer (0: it does
+	 * not). */
+	uint64_t ping_ns, asked_ns;
 	/* What it needs besides its home, by reason: cells below SPEC_CELLS_MAX. */
 	bool needs[KEEPER_NEED_COUNT][SPEC_CELLS_MAX];
 	struct guest_link *next;
@@ -79,6 +82,9 @@ struct guest_link *keeper_link(struct keeper *k, struct guest *g, int pidfd);
 
 /* Takes up a socket to the guest process (given away). 0 or -errno. */
 int keeper_link_chan(struct guest_link *l, int fd);
+
+/* An order without a body. 0; -EAGAIN if the process does not read, or another -errno. */
+int keeper_order(struct guest_link *l, enum guest_order_op op);
 
 /* A report of the process, decoded and borrowed; `fd` is given away (-1: none). */
 void keeper_link_report(struct guest_link *l, const struct guest_report *r, int fd);

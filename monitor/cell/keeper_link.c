@@ -19,6 +19,10 @@
 
 /* Messages taken at one go, so that a guest process that floods us only wastes its own turn. */
 #define REPORTS_AT_ONCE 16
+
+/* How often a guest process is asked whether it answers, and how long that may take. */
+#define PING_NS (1000ull * 1000000u)
+#define SILENT_NS (5000ull * 1000000u)
 /* A guest process that does not read gets its ledger again after this time. */
 #define LEDGER_AGAIN_NS (50ull * 1000000u)
 /* A guest process that went mad shall not push everything else out of the log. */
@@ -235,6 +239,7 @@ void keeper_link_report(struct guest_link *l, const struct guest_report *r, int 
 			free(w);
 		}
 		break;
+	case REPORT_PONG:
 	case REPORT_OP_COUNT:
 		break;
 	}
@@ -252,6 +257,26 @@ static void drop_chan(struct guest_link *l)
 	l->chan = -1;
 	while ((w = take_waiter(l, WAITER_SHOW)))
 		finish(w, NULL, NULL);
+}
+
+static void set_silent(struct guest_link *l, bool silent)
+{
+	if (l->g->silent == silent)
+		return;
+	l->g->silent = silent;
+	if (silent)
+		keeper_event(l->k, l->g, "guest-silent",
+			"its process does not answer: it is stopped, or hangs");
+	else
+		keeper_event(l->k, l->g, "guest-heard", "its process answers again");
+	keeper_changed(l->k);
+}
+
+/* Whatever it says is an answer. */
+static void answered(struct guest_link *l)
+{
+	l->asked_ns = 0;
+	set_silent(l, false);
 }
 
 /* Reads what there is. false: the socket is of no use any more. */
@@ -279,6 +304,7 @@ static bool read_reports(struct guest_link *l)
 			return false;
 		}
 		keeper_link_report(l, r, fd);
+		answered(l);
 		guest_report_fini(r);
 		free(r);
 	}
@@ -373,11 +399,31 @@ static void link_tick(struct guest_link *l, uint64_t now_ns)
 	}
 }
 
+static void ping(struct guest_link *l, uint64_t now_ns)
+{
+	if (l->chan < 0 || l->g->state != GUEST_RUNNING) {
+		l->asked_ns = 0; /* it looks for its monitor, or is being made */
+		return;
+	}
+	/* A monitor that did not run itself heard nobody. */
+	if (l->ping_ns && now_ns > l->ping_ns + PING_NS)
+		l->asked_ns = 0;
+	if (l->asked_ns && now_ns - l->asked_ns >= SILENT_NS)
+		set_silent(l, true);
+	if (now_ns < l->ping_ns)
+		return;
+	l->ping_ns = now_ns + PING_NS;
+	(void)keeper_order(l, ORDER_PING); /* a full socket is an answer that is owed, too */
+	if (!l->asked_ns)
+		l->asked_ns = now_ns;
+}
+
 void keeper_tick(struct keeper *k, uint64_t now_ns)
 {
 	for (struct guest_link *l = k->links; l; l = l->next) {
 		keeper_push_ledger(l);
 		link_tick(l, now_ns);
+		ping(l, now_ns);
 	}
 	keeper_newcomers_tick(k, now_ns);
 }
@@ -389,6 +435,8 @@ uint64_t keeper_next_ns(const struct keeper *k)
 	for (const struct guest_link *l = k->links; l; l = l->next) {
 		if (l->ledger_waits && l->chan >= 0 && keeper_clock_ns() + LEDGER_AGAIN_NS < next)
 			next = keeper_clock_ns() + LEDGER_AGAIN_NS;
+		if (l->chan >= 0 && l->g->state == GUEST_RUNNING && l->ping_ns < next)
+			next = l->ping_ns;
 		for (const struct waiter *w = l->waiters; w; w = w->next)
 			if (w->deadline_ns < next)
 				next = w->deadline_ns;

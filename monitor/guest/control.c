@@ -114,6 +114,18 @@ void control_shown(struct control *c, json_t *shown)
 	free(r);
 }
 
+/* One that does not get through is followed by the answer to the next ping. */
+static void pong(struct control *c)
+{
+	struct guest_report *r = calloc(1, sizeof(*r));
+
+	if (r && c->sock >= 0) {
+		r->op = REPORT_PONG;
+		(void)send_report(c, r, -1);
+	}
+	free(r);
+}
+
 static void obey(struct control *c, const json_t *value)
 {
 	struct guest_order *order = malloc(sizeof(*order));
@@ -130,6 +142,8 @@ static void obey(struct control *c, const json_t *value)
 	if (order->op == ORDER_KEEP) {
 		json_decref(c->ledger);
 		c->ledger = json_incref(order->ledger);
+	} else if (order->op == ORDER_PING) {
+		pong(c);
 	} else if (order->op != ORDER_START) {
 		c->env.order(c->env.ctx, order->op);
 	}

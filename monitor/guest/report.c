@@ -13,6 +13,7 @@ static const char *const order_names[ORDER_OP_COUNT] = {
 	[ORDER_KILL] = "kill",
 	[ORDER_SHOW] = "show",
 	[ORDER_KEEP] = "keep",
+	[ORDER_PING] = "ping",
 };
 
 static const char *const report_names[REPORT_OP_COUNT] = {
@@ -22,6 +23,7 @@ static const char *const report_names[REPORT_OP_COUNT] = {
 	[REPORT_REGISTER] = "register",
 	[REPORT_SHOWN] = "shown",
 	[REPORT_MEMORY_ERROR] = "memory-error",
+	[REPORT_PONG] = "pong",
 };
 
 static const char *const state_names[REPORT_STATE_COUNT] = {
@@ -173,6 +175,9 @@ json_t *guest_report_encode(const struct guest_report *r)
 	case REPORT_SHOWN:
 		value = json_pack("{s:s,s:O}", "op", op, "guest", r->shown);
 		break;
+	case REPORT_PONG:
+		value = json_pack("{s:s}", "op", op);
+		break;
 	case REPORT_OP_COUNT:
 		break;
 	}
@@ -278,6 +283,7 @@ static void decode_op(struct fields *f, struct guest_report *r)
 			fields_wrong(f, "guest", "has to be an object");
 		r->shown = f->rc ? NULL : json_incref(r->shown);
 		break;
+	case REPORT_PONG:
 	case REPORT_OP_COUNT:
 		break;
 	}

@@ -47,6 +47,7 @@ enum guest_order_op {
 	ORDER_KILL,  /* end at once: state stopped, cause "killed", exit status 0 */
 	ORDER_SHOW,  /* answered by REPORT_SHOWN */
 	ORDER_KEEP,  /* keep this ledger, in place of the one before */
+	ORDER_PING,  /* answered by REPORT_PONG at once, if its event loop turns */
 	ORDER_OP_COUNT,
 };
 
@@ -81,6 +82,7 @@ enum guest_report_op {
 	REPORT_REGISTER,
 	REPORT_SHOWN,
 	REPORT_MEMORY_ERROR,
+	REPORT_PONG,
 	REPORT_OP_COUNT,
 };
 
@@ -115,7 +117,7 @@ struct guest_report {
  * {"op":"state","state","cause","reboots"}, {"op":"register","name","pid",
  * "start_time","spec","home","state","cause","reboots","memory_errors","ledger"?}, {"op":"shown",
  * "guest":{..}}, {"op":"memory-error","memory_errors","gpa","bytes","end",
- * "node"?,"frame"?,"vcpu"?,"source"}. A new reference or NULL.
+ * "node"?,"frame"?,"vcpu"?,"source"}, {"op":"pong"}. A new reference or NULL.
  */
 json_t *guest_report_encode(const struct guest_report *r);
 

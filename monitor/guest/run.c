@@ -384,6 +384,7 @@ static void on_order(void *ctx, enum guest_order_op op)
 		break;
 	case ORDER_START:
 	case ORDER_KEEP:
+	case ORDER_PING:
 	case ORDER_OP_COUNT:
 		break;
 	}

@@ -22,13 +22,14 @@ class Fault:
     victim    'dies': the target guest has to end; 'may-die': it may; 'lives': nobody may end
     sign      regular expression of event names that tell of it; '': no event has to
     moments   when it makes sense
+    for_a_while  it is taken back before the recovery begins
     """
 
     def __init__(self, name, target, inject, weight, victim="lives", sign="", moments=MOMENTS, undo=None,
-                 new_monitor=False, slow=False):
+                 new_monitor=False, for_a_while=False):
         self.name, self.target, self.inject, self.weight = name, target, inject, weight
         self.victim, self.sign, self.moments, self.undo = victim, sign, moments, undo
-        self.new_monitor, self.slow = new_monitor, slow
+        self.new_monitor, self.for_a_while = new_monitor, for_a_while
 
     def targets(self):
         if self.target in ("node", "cpu"):
@@ -42,6 +43,19 @@ def signal_monitor(number):
 
 def signal_guest(number):
     return lambda shot: os.kill(shot.guest_pid, number)
+
+
+def guest_stop(shot):
+    """It has to be called silent while it stands still, and to go on where it was."""
+    os.kill(shot.guest_pid, signal.SIGSTOP)
+
+    def silent():
+        return shot.fleet.rows()[shot.guest]["state"] == "silent"
+    until("ls to say that the guest is silent", silent, 60)
+
+
+def guest_go_on(shot):
+    os.kill(shot.guest_pid, signal.SIGCONT)
 
 
 def node_death(shot):
@@ -195,18 +209,21 @@ FAULTS = [
           new_monitor=True),
     Fault("monitor-segv", "monitor", signal_monitor(signal.SIGSEGV), 6, sign="monitor-restarted", new_monitor=True),
     Fault("monitor-memory-error", "monitor", memory_error_monitor, 8, undo=monitor_memory_error_end),
-    Fault("monitor-no-descriptors", "monitor", monitor_fds, 4, undo=no_descriptors_end, moments=("idle", "cpu-load")),
+    Fault("monitor-no-descriptors", "monitor", monitor_fds, 4, undo=no_descriptors_end, for_a_while=True,
+          moments=("idle", "cpu-load")),
     Fault("guest-kill", "guest", signal_guest(signal.SIGKILL), 12, "dies", "guest-crashed|guest-start-failed"),
     Fault("guest-segv", "guest", signal_guest(signal.SIGSEGV), 6, "dies", "guest-crashed|guest-start-failed"),
+    Fault("guest-stop", "guest", guest_stop, 3, sign="guest-silent", undo=guest_go_on, for_a_while=True,
+          moments=("idle", "memory-load")),
     Fault("guest-memory-error", "guest", memory_error_used, 12, "may-die"),
     Fault("guest-no-memory", "guest", guest_oom, 6, "dies", "guest-crashed|guest-start-failed", moments=("idle", "memory-load")),
     Fault("guest-no-descriptors", "guest", no_descriptors(lambda s: s.guest_pid), 4, undo=no_descriptors_end,
-          moments=("idle", "memory-load")),
+          for_a_while=True, moments=("idle", "memory-load")),
     Fault("machine-check-deferred", "guest", machine_check_deferred, 8, "may-die"),
     Fault("machine-check-corrected", "cpu", machine_check_corrected, 4),
     Fault("cpu-offline", "cpu", cpu_offline, 4, undo=cpu_online, moments=("idle", "cpu-load", "memory-load")),
-    Fault("node-death", "node", node_death, 6, "dies", "cell-dead", undo=node_death_end, slow=True),
-    Fault("disk-full", "guest", disk_full, 2, moments=("disk-load",), slow=True),
+    Fault("node-death", "node", node_death, 6, "dies", "cell-dead", undo=node_death_end),
+    Fault("disk-full", "guest", disk_full, 2, moments=("disk-load",)),
 ]
 
 

@@ -222,6 +222,60 @@ Test(keeper, the_last_words_of_a_guest_count_more_than_its_exit)
 	tear_down(&b);
 }
 
+/* The keeper's own second: it asks, and waits for the answer. */
+static void seconds(struct bench *b, uint64_t from_ns, int count)
+{
+	for (int i = 0; i < count; i++)
+		keeper_tick(b->k, from_ns + (uint64_t)i * 1000000000u);
+}
+
+Test(keeper, a_guest_process_that_does_not_answer_is_silent)
+{
+	const struct guest_report pong = { .op = REPORT_PONG };
+	struct bench b;
+	struct fake f;
+	const uint64_t t0_ns = FAR_NS;
+	json_t *order, *answer = guest_report_encode(&pong);
+	int fd;
+
+	set_up(&b);
+	f = running_guest(&b, "web");
+	seconds(&b, t0_ns, 5);
+	cr_assert_not(f.g->silent, "four seconds are not long");
+	cr_assert_eq(report_recv(f.sock, &order, &fd), 1);
+	cr_assert_str_eq(json_string_value(json_object_get(order, "op")), "ping");
+	json_decref(order);
+	seconds(&b, t0_ns + 5000000000ull, 1);
+	cr_assert(f.g->silent);
+	cr_assert(has_event(&b, "guest-silent web"));
+	cr_assert_eq(report_send(f.sock, answer, -1), 0);
+	turn(&b);
+	cr_assert_not(f.g->silent);
+	cr_assert(has_event(&b, "guest-heard web"));
+	json_decref(answer);
+	kill(f.pid, SIGKILL);
+	turn(&b);
+	tear_down(&b);
+}
+
+Test(keeper, a_monitor_that_did_not_run_itself_calls_no_guest_silent)
+{
+	struct bench b;
+	struct fake f;
+	const uint64_t t0_ns = FAR_NS;
+
+	set_up(&b);
+	f = running_guest(&b, "web");
+	seconds(&b, t0_ns, 3);
+	seconds(&b, t0_ns + 60000000000ull, 5);
+	cr_assert_not(f.g->silent);
+	seconds(&b, t0_ns + 65000000000ull, 1);
+	cr_assert(f.g->silent);
+	kill(f.pid, SIGKILL);
+	turn(&b);
+	tear_down(&b);
+}
+
 Test(keeper, reboots_are_told_once_each)
 {
 	struct bench b;
@@ -426,7 +480,7 @@ Test(keeper, stop_presses_the_button_and_gives_up_at_the_deadline)
 	keeper_tick(b.k, keeper_clock_ns());
 	cr_assert_eq(b.done, 0);
 	cr_assert_lt(keeper_next_ns(b.k), UINT64_MAX);
-	keeper_tick(b.k, keeper_next_ns(b.k));
+	keeper_tick(b.k, FAR_NS);
 	cr_assert_eq(b.done, 1);
 	cr_assert(b.failed);
 	cr_assert_eq(b.e.code, EXIT_NO_ANSWER);
