@@ -42,7 +42,8 @@ static json_t *guest_rows(const struct guest_book *book)
 	json_t *rows = json_array();
 
 	for (size_t i = 0; i < book->count; i++)
-		json_array_append_new(rows, guest_row(book->guests[i], false));
+		json_array_append_new(
+			rows, guest_row(book->guests[i], guest_restarts(book->guests[i])));
 	return rows;
 }
 

@@ -32,7 +32,8 @@ static const struct argp argp = {
 	.doc = "Lists the cells of this machine and the guests on them.\v"
 	       "States of a cell: alive; suspect (silent for some time, being examined); silent "
 	       "(did not answer this listing); dead (its guests are lost).\n"
-	       "States of a guest: starting; running; stopped (powered off, or ended on request); "
+	       "States of a guest: starting; running; silent (its process does not answer); "
+	       "stopped (powered off, or ended on request); "
 	       "crashed (its process ended otherwise); lost (a cell that it needed died); "
 	       "unmanaged "
 	       "(it runs, and its cell's monitor is being replaced).\n\n"
@@ -52,7 +53,7 @@ static void print_cells(const json_t *cells)
 {
 	static const char *const headings[] = { ">CELL", "NODES", "STATE", ">MONITOR", ">LIFE",
 		">MEMORY", ">FREE", ">LENT", ">BORROWED", ">GUESTS" };
-	struct table *t = table_new(headings, 10);
+	struct table *t = table_new(headings, 11);
 	size_t i;
 	json_t *row;
 
@@ -99,7 +100,7 @@ static uint64_t borrowed_bytes(const json_t *guest)
 static void print_guests(const json_t *guests)
 {
 	static const char *const headings[] = { "GUEST", ">CELL", "STATE", ">CPUS", ">MEMORY",
-		">BORROWED", "NODES", ">PROCESS", ">REBOOTS", "CAUSE" };
+		">BORROWED", "NODES", ">PROCESS", ">REBOOTS", ">RESTARTS", "CAUSE" };
 	struct table *t;
 	size_t i;
 	json_t *row;
@@ -112,17 +113,19 @@ static void print_guests(const json_t *guests)
 	json_array_foreach(guests, i, row)
 	{
 		char nodes[CLI_LIST_BYTES], memory[CLI_SIZE_BYTES];
-		char cell[24], cpus[24], pid[24], reboots[24], borrowed[CLI_SIZE_BYTES];
+		char cell[24], cpus[24], pid[24], reboots[24], restarts[24],
+			borrowed[CLI_SIZE_BYTES];
 
 		snprintf(cell, sizeof(cell), "%llu", (unsigned long long)cli_number(row, "cell"));
 		snprintf(reboots, sizeof(reboots), "%llu",
 			(unsigned long long)cli_number(row, "reboots"));
+		print_number(restarts, json_object_get(row, "spec"), "restarts");
 		print_number(cpus, row, "cpus");
 		print_number(pid, row, "pid");
 		const char *cells_of_row[] = { cli_text(row, "name"), cell, cli_text(row, "state"),
 			cpus, cli_size(memory, cli_number(row, "memory_bytes")),
 			cli_size(borrowed, borrowed_bytes(row)),
-			cli_list(nodes, json_object_get(row, "nodes")), pid, reboots,
+			cli_list(nodes, json_object_get(row, "nodes")), pid, reboots, restarts,
 			cli_text(row, "cause") };
 
 		table_row(t, cells_of_row);

@@ -1102,6 +1102,84 @@ def test_survivors_still_start_guests():
            "--memory", "256M", "--cell", "2")
 
 
+def test_a_stopped_guest_is_called_silent():
+    pid = run_tiny("mute", "--cell", 1)["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    wait_state("mute", "silent", 60)
+    equal("state by show", listing("show", "mute")["state"], "silent")
+    os.kill(pid, signal.SIGCONT)
+    wait_state("mute", "running", 60)
+    told = [e["event"] for e in listing("events")["events"] if e.get("guest") == "mute"]
+    equal("events", [e for e in told if e in ("guest-silent", "guest-heard")], ["guest-silent", "guest-heard"])
+    must("kill", "mute")
+
+
+def next_life(name, pid, seconds=60):
+    """The row of a guest once it runs in another process than this one."""
+    def lives():
+        row = guest_row(name)
+        return row and row["state"] == "running" and row["pid"] != pid and row
+    return until(f"guest {name} to be restarted", lives, seconds)
+
+
+def test_a_crashed_guest_is_restarted_as_often_as_it_may():
+    refuse(2, r"on-failure", "run", "x", "--kernel", TINY_HOLD, "--memory", "64M", "--restart", "always")
+    refuse(2, r"attach", "run", "x", "--kernel", TINY_HOLD, "--memory", "64M", "--restart", "on-failure", "--attach")
+    row = run_tiny("phoenix", "--cell", 1, "--restart", "on-failure:2")
+    for life in (1, 2):
+        os.kill(row["pid"], signal.SIGKILL)
+        row = next_life("phoenix", row["pid"])
+        equal("restarts", row["spec"]["restarts"], life)
+    os.kill(row["pid"], signal.SIGKILL)
+    wait_state("phoenix", "crashed")
+    time.sleep(6)
+    equal("state after the last", guest_row("phoenix")["state"], "crashed")
+    causes = [e["cause"] for e in listing("events")["events"] if e["event"] == "guest-restarted"]
+    equal("events of restarts", len([c for c in causes if "signal 9" in c]), 2)
+
+
+def test_a_guest_that_waits_for_its_restart_can_be_given_up():
+    for pid in (run_tiny("given-up", "--cell", 1, "--restart", "on-failure")["pid"],):
+        os.kill(pid, signal.SIGKILL)
+    wait_state("given-up", "crashed")
+    check("not be restarted" in must("kill", "given-up"), "it is not said")
+    time.sleep(4)
+    equal("record", guest_row("given-up"), None)
+
+
+def test_a_lost_guest_is_restarted_elsewhere():
+    """One that may live anywhere, and happens to live on the cell that dies."""
+    started = []
+    while not started or started[-1]["cell"] != 3:
+        check(len(started) < 12, f"none was placed on cell 3: {started}")
+        started.append(run_tiny(f"r{len(started)}", "--restart", "on-failure:3"))
+    name, pid = started[-1]["name"], started[-1]["pid"]
+    must("inject", "node-death", 3)
+    row = next_life(name, pid)
+    check(row["cell"] != 3, str(row))
+    told = [e["cause"] for e in listing("events")["events"] if e["event"] == "guest-restarted" and e["guest"] == name]
+    equal(f"events of its restart: {told}", len(told), 1)
+    for other in started:
+        must("kill", other["name"])
+
+
+def test_a_repaired_cell_comes_back():
+    before = cell_row(3)
+    equal("state", before["state"], "dead")
+    refuse(3, r"cell 9", "revive", "9")
+    refuse(7, r"not dead", "revive", "0")
+    refuse(7, r"offline.*online", "revive", "3")
+    for cpu in lab.parse_cpulist("6-7"):
+        with open(f"/sys/devices/system/cpu/cpu{cpu}/online", "w", encoding="ascii") as file:
+            file.write("1")
+    must("revive", "3")
+    equal("state", cell_row(3)["state"], "alive")
+    run_tiny("again", "--cell", 3)
+    pages = lab.nodes_of_ram(guest_row("again")["pid"])
+    equal("nodes with pages", set(pages), {3})
+    must("kill", "again")
+
+
 # --- the end ---------------------------------------------------------------------------------------
 
 def test_down_ends_everything():
