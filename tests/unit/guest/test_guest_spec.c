@@ -279,3 +279,43 @@ Test(spec, limits_are_inclusive)
 	s.vnuma = SPEC_VNUMA_MAX;
 	cr_assert_eq(guest_spec_check(&s, &e), 0, "%s", e.text);
 }
+
+static const char restarted[] =
+	"{\"name\":\"a\",\"kernel\":\"/k\",\"cpus\":1,\"memory_bytes\":67108864,\"restart\":true,"
+	"\"restart_max\":7,\"restarts\":3}";
+
+Test(spec, restarts_travel)
+{
+	struct guest_spec s, back;
+	struct err e;
+	json_t *value;
+
+	cr_assert_eq(decode(restarted, &s, &e), 0, "%s", e.text);
+	cr_assert(s.restart);
+	cr_assert_eq(s.restart_max, 7);
+	cr_assert_eq(s.restarts, 3);
+	value = guest_spec_encode(&s);
+	cr_assert_eq(guest_spec_decode(value, &back, &e), 0, "%s", e.text);
+	cr_assert(back.restart && back.restart_max == 7 && back.restarts == 3);
+	json_decref(value);
+}
+
+Test(spec, restarts_that_make_no_sense_are_refused)
+{
+	struct guest_spec s;
+	struct err e;
+
+	cr_assert_eq(decode(restarted, &s, &e), 0, "%s", e.text);
+	s.wait_console = true;
+	cr_assert_neq(guest_spec_check(&s, &e), 0);
+	cr_assert(strstr(e.text, "attach"), "%s", e.text);
+	s.wait_console = false;
+	memset(s.cmdline, 'x', sizeof(s.cmdline) - 1);
+	s.cmdline[sizeof(s.cmdline) - 1] = '\0';
+	cr_assert_neq(guest_spec_check(&s, &e), 0);
+	cr_assert(strstr(e.text, "2048"), "%s", e.text);
+	s.cmdline[8] = '\0';
+	cr_assert_eq(guest_spec_check(&s, &e), 0, "%s", e.text);
+	s.restart = false;
+	cr_assert_neq(guest_spec_check(&s, &e), 0);
+}
