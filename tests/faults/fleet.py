@@ -219,10 +219,19 @@ def poison_used_page(pid, rng, first=32 << 20, end=40 << 20):
     """One page of those that the checker of a beating guest watches over."""
     offsets = list(range(first, end, lab.PAGE))
     rng.shuffle(offsets)
+    start = ram_start(pid)
     for offset in offsets:
-        if lab.poison_ram(pid, [offset]):
+        frame = frame_of(pid, start + offset)
+        if frame:
+            make_bad(frame)
             return offset
     raise Failed("the guest has no memory there")
+
+
+def make_bad(frame):
+    """The kernel takes the frame for a bad one, as after an uncorrected error that nobody has met."""
+    with open("/sys/devices/system/memory/hard_offline_page", "w", encoding="ascii") as file:
+        file.write(f"{frame * lab.PAGE:#x}")
 
 
 def frame_of(pid, address):

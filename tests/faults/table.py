@@ -93,8 +93,7 @@ def memory_error_monitor(shot):
     for page in pages:
         frame = fl.frame_of(shot.monitor_pid, page)
         if frame:
-            with open("/sys/devices/system/memory/hard_offline_page", "w", encoding="ascii") as file:
-                file.write(f"{frame * lab.PAGE:#x}")
+            fl.make_bad(frame)
             shot.note = f"address {page:#x}"
             return
     raise Failed("the monitor has no memory")
