@@ -104,7 +104,7 @@ class Fleet:
             file.truncate(DISK_MIB << 20)
         self.run("lx", 1, linux=self.disk)
 
-    def run(self, name, cell, cmdline="", linux=None, keep=True, mib=8):
+    def run(self, name, cell, cmdline="", linux=None, keep=True, mib=8, extra=()):
         """Starts a guest with a checker; returns when it beats."""
         if linux:
             words = ["--kernel", os.environ["CELLVISOR_GUEST_KERNEL"], "--initrd",
@@ -112,7 +112,7 @@ class Fleet:
                      "--cmdline", f"console=ttyS0 quiet cv.mem=16 {cmdline}"]
         else:
             words = ["--kernel", BEAT, "--memory", "64M", "--cmdline", f"cv.mem={mib} {cmdline}"]
-        words += ["--cell", cell]
+        words += ["--cell", cell, *extra]
         must("run", name, *words)
         if keep:
             self.words[name] = words

@@ -11,7 +11,7 @@ import lab
 from lab import Failed, cellvisor, must, until
 
 DYING_NODES = (1, 2, 3)  # CPU 0 can't go offline
-MOMENTS = ("idle", "booting", "cpu-load", "memory-load", "disk-load", "recovery")
+MOMENTS = ("idle", "booting", "cpu-load", "memory-load", "disk-load", "recovery", "borrowed", "moving")
 
 
 class Fault:
