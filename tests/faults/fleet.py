@@ -3,6 +3,7 @@
 way back to a whole machine after each injection."""
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -92,6 +93,14 @@ class Fleet:
         self.checkers = {}
         self.words = {}
         self.up = False
+
+    def close(self):
+        """Leaves nothing behind on this machine."""
+        self.down()
+        folder = os.path.join(self.work, "disk")
+        if os.path.ismount(folder):
+            subprocess.run(["umount", folder], check=False)
+        shutil.rmtree(self.work, ignore_errors=True)
 
     def add_linux(self):
         """The guest with a disk, whose image lies on a small file system of its own."""
