@@ -95,13 +95,32 @@ static bool is_one(const struct cpu_set *s)
 	return first != CPU_NONE && cpu_set_next(s, first + 1) == CPU_NONE;
 }
 
-static void place_by_width(const struct round_input *in, uint16_t load[CPU_SET_CPUS],
-	uint32_t *cpus, bool pinned, bool runnable)
+static bool stays(const struct round_input *in, const struct round_vcpu *v)
+{
+	return v->held || (v->moved_ns && in->now_ns - v->moved_ns < in->stay_ns);
+}
+
+/* In which order they are placed: whoever comes later gets the CPUs that have to be shared. */
+enum turn { PINNED, BOUND, FREE };
+
+/*
+ * Those that may go to another cell come last: of a crowd in which the kernel lets
+ * all share all CPUs, the one too many is one that can be moved.
+ */
+static enum turn turn_of(const struct round_input *in, const struct round_vcpu *v)
+{
+	if (is_one(&v->allowed))
+		return PINNED;
+	return stays(in, v) || in->guests[v->guest].needs_max <= 1 ? BOUND : FREE;
+}
+
+static void place_in_turn(const struct round_input *in, uint16_t load[CPU_SET_CPUS], uint32_t *cpus,
+	enum turn turn, bool runnable)
 {
 	for (uint32_t v = 0; v < in->vcpu_count; v++) {
 		const struct round_vcpu *vcpu = &in->vcpus[v];
 
-		if (is_one(&vcpu->allowed) != pinned || vcpu->runnable != runnable)
+		if (vcpu->runnable != runnable || turn_of(in, vcpu) != turn)
 			continue;
 		cpus[v] = least_busy(in, vcpu, load);
 		if (cpus[v] != CPU_NONE && runnable)
@@ -114,10 +133,10 @@ void round_places(const struct round_input *in, uint32_t *cpus)
 	uint16_t load[CPU_SET_CPUS];
 
 	memcpy(load, in->foreign, sizeof(load));
-	place_by_width(in, load, cpus, true, true);
-	place_by_width(in, load, cpus, false, true);
-	place_by_width(in, load, cpus, true, false);
-	place_by_width(in, load, cpus, false, false);
+	for (enum turn turn = PINNED; turn <= FREE; turn++)
+		place_in_turn(in, load, cpus, turn, true);
+	for (enum turn turn = PINNED; turn <= FREE; turn++)
+		place_in_turn(in, load, cpus, turn, false);
 }
 
 /* --- setting up --- */
@@ -185,13 +204,10 @@ static uint32_t list_vcpus(struct round *r)
 	round_places(in, r->place);
 	for (uint32_t v = 0; v < in->vcpu_count; v++) {
 		const struct round_vcpu *vcpu = &in->vcpus[v];
-		bool stays =
-			vcpu->held || (vcpu->moved_ns && in->now_ns - vcpu->moved_ns < in->stay_ns);
-
 		r->place[v] = r->place[v] == CPU_NONE ? BALANCE_NONE : r->index[r->place[v]];
 		r->was[v] = r->place[v];
 		r->vcpus[v] = (struct balance_vcpu){ .cpu = r->place[v],
-			.guest = stays ? in->guest_count : vcpu->guest,
+			.guest = stays(in, vcpu) ? in->guest_count : vcpu->guest,
 			.runnable = vcpu->runnable,
 			.moved_ns = vcpu->moved_ns };
 	}

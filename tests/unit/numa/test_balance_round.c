@@ -78,6 +78,25 @@ static uint32_t decide(struct lab *l)
 	return count;
 }
 
+/* Guests that must stay share CPUs with one that may leave: it leaves, whoever came first. */
+Test(balance_round, of_a_crowd_the_one_that_may_leave_is_too_many)
+{
+	for (uint32_t roamer = 0; roamer < 3; roamer++) {
+		struct lab *l = new_lab();
+
+		for (uint32_t g = 0; g < 3; g++)
+			add(l, g == roamer ? 1 : 0, "4-5", true);
+		l->guests[1].needs_max = 2;
+		l->guests[1].near = l->machine.nodes[2].cpus;
+		/* The cell's other node has nothing to give. */
+		l->foreign[6] = l->foreign[7] = 2;
+		l->in.scopes = ROUND_MACHINE;
+		cr_assert_eq(decide(l), 1, "roamer %u", roamer);
+		cr_assert_eq(l->moves[0].vcpu, roamer);
+		cr_assert_lt(l->moves[0].to, 4u);
+	}
+}
+
 Test(balance_round, places_as_a_scheduler_would)
 {
 	struct lab *l = new_lab();
