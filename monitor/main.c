@@ -26,6 +26,7 @@ static const struct subcommand subcommands[] = {
 	{ "kill", "end a guest at once", cli_kill },
 	{ "borrow", "borrow memory of another cell for a guest", cli_borrow },
 	{ "give-back", "move borrowed memory home again", cli_give_back },
+	{ "move", "move a running guest to another cell", cli_move },
 	{ "events", "show what happened, on all cells, in order of time", cli_events },
 	{ "inject", "inject a fault, to see it contained", cli_inject },
 	{ "revive", "take a repaired cell back", cli_revive },

@@ -300,6 +300,9 @@ void api_line(void *ctx, struct server_conn who, const char *line, size_t bytes)
 	case REQUEST_GIVE_BACK:
 		api_loan(op);
 		break;
+	case REQUEST_MOVE:
+		api_move(op);
+		break;
 	case REQUEST_EVENTS:
 		api_events(op);
 		break;

@@ -36,12 +36,19 @@ void api_restart(struct monitor *m, const struct guest_spec *spec, run_done *don
 void api_vcpus(struct op *op);
 void api_move_vcpu(struct op *op);
 void api_loan(struct op *op);
+void api_move(struct op *op);
 
 /* Sends {"progress":text}. */
 void op_progress(struct op *op, const char *text);
 /* Sends the reply (stolen) and frees the op. */
 void op_reply(struct op *op, json_t *value);
 void op_refuse(struct op *op, const struct err *e);
+
+/*
+ * Has one cell do long work: `request` (stolen) is answered by the number of a job, whose progress
+ * and result the client gets.
+ */
+void op_job(struct op *op, uint32_t cell, json_t *request);
 
 /* Can this cell be asked now? */
 bool api_askable(const struct monitor *m, uint32_t cell);

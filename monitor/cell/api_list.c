@@ -9,6 +9,8 @@
 
 /* Asked so often for a further page of one cell's events: bounds what a mad peer costs. */
 #define EVENT_PAGES_MAX 64
+/* In a row of a guest: its process has gone to another cell. */
+#define LEFT "left"
 
 static json_t *cell_cpus(const struct monitor *m, uint32_t cell)
 {
@@ -92,11 +94,15 @@ static size_t add_guests(
 	json_array_foreach(json_object_get(reply, "guests"), i, row)
 	{
 		struct guest g;
+		json_t *made;
 
 		/* Read and written anew: what a peer sends is only shown if it makes sense. */
 		if (!guest_from_row(row, &g))
 			continue;
-		json_array_append_new(rows, api_guest_row(m, &g, false));
+		made = api_guest_row(m, &g, false);
+		if (json_is_true(json_object_get(row, LEFT)))
+			json_object_set_new(made, LEFT, json_true());
+		json_array_append_new(rows, made);
 		live += !guest_ended(&g);
 		json_decref(g.spec);
 	}
@@ -110,6 +116,27 @@ static size_t add_guests(
 	json_array_extend(guests, rows);
 	json_decref(rows);
 	return live;
+}
+
+/* One that moves may be in two books for a moment: its old home says that it has left. */
+static void drop_doubles(json_t *guests)
+{
+	for (size_t i = 0; i < json_array_size(guests); i++) {
+		json_t *row = json_array_get(guests, i);
+		const char *name = json_string_value(json_object_get(row, "name"));
+		size_t same = 0, k;
+		json_t *other;
+
+		if (!json_object_get(row, LEFT))
+			continue;
+		json_object_del(row, LEFT);
+		json_array_foreach(guests, k, other)
+		{
+			same += !strcmp(name, json_string_value(json_object_get(other, "name")));
+		}
+		if (same > 1)
+			json_array_remove(guests, i--);
+	}
 }
 
 static void ls_done(struct monitor *m, void *ctx, const struct gather_reply replies[CELLS_MAX])
@@ -131,6 +158,7 @@ static void ls_done(struct monitor *m, void *ctx, const struct gather_reply repl
 		if (!reply && monitor_cell_state(m, cell) != CELL_DEAD)
 			json_array_append_new(unanswered, json_integer(cell));
 	}
+	drop_doubles(guests);
 	op_reply(op, json_pack("{s:b, s:o, s:o, s:o}", "ok", 1, "cells", cells, "guests", guests,
 			     "unanswered", unanswered));
 }

@@ -48,6 +48,11 @@ void balancing_dead(struct monitor *m, uint32_t cell);
 int balancing_place_gang(
 	struct monitor *m, const struct guest_spec *spec, struct guest_home *home, struct err *e);
 
+/*
+ * Has a guest's vCPUs end their visits to other cells. true: none is away, or about to be.
+ */
+bool balancing_all_home(struct monitor *m, const char *name);
+
 /* `cell-vcpus` and `cell-move-vcpu` of request.h. */
 void balancing_serve_vcpus(struct monitor *m, const struct asker *who, const struct request *r);
 void balancing_serve_move(struct monitor *m, const struct asker *who, const struct request *r);

@@ -227,6 +227,25 @@ bool balancing_leave(struct monitor *m, struct bal_guest *g, uint32_t vcpu, uint
 	return visits_leave(m->balancing->visits, g->name, vcpu);
 }
 
+bool balancing_all_home(struct monitor *m, const char *name)
+{
+	struct balancing *b = m->balancing;
+	struct bal_guest *g = balancing_find(b, name);
+	bool home = true;
+
+	for (uint32_t v = 0; g && v < g->cpus; v++) {
+		const struct visit *visit = visits_find(b->visits, name, v);
+
+		if (!visit)
+			continue;
+		home = false;
+		if (visit->state == VISIT_THERE &&
+			balancing_leave(m, g, v, cpu_set_next(&m->plan->cells.cells[m->self].cpus, 0)))
+			b->next_ns = 0;
+	}
+	return home;
+}
+
 /* Who waits for this vCPU to come back. */
 static void finish_leave(struct monitor *m, const char *name, uint32_t vcpu, const char *why)
 {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "monitor/cell/balancing_internal.h"
+#include "monitor/cell/moving.h"
 #include "numa/check.h"
 #include "numa/host/bind.h"
 
@@ -365,7 +366,7 @@ static void input_vcpu(
 	i->vcpus[at] = (struct round_vcpu){ .guest = guest,
 		.allowed = vcpu->allowed,
 		.runnable = vcpu->runnable,
-		.held = vcpu->held || (visit && visit->state != VISIT_THERE),
+		.held = vcpu->held || moving_has(m, g->name) || (visit && visit->state != VISIT_THERE),
 		.moved_ns = vcpu->moved_ns,
 		.idle_ns = vcpu->runnable ? 0 : i->in.now_ns - vcpu->idle_since_ns };
 }

@@ -18,6 +18,7 @@
 #include "numa/check.h"
 #include "numa/host/bind.h"
 #include "numa/host/cgroup.h"
+#include "numa/host/exe_copy.h"
 
 double keeper_wall_clock(void)
 {
@@ -128,11 +129,18 @@ void keeper_fill(struct guest *g, const struct guest_spec *spec, const struct gu
 /* Beyond guest RAM: devices, page tables, the process itself. */
 #define GROUP_EXTRA_BYTES (256ull << 20)
 
+uint64_t keeper_memory_max(uint64_t memory_bytes)
+{
+	return memory_bytes + memory_bytes / 8 + GROUP_EXTRA_BYTES;
+}
+
 struct group {
 	char name[CGROUP_PATH_BYTES];
 	const struct guest_spec *spec;
 	const struct guest_home *home;
 	const struct plan *plan;
+	int exe_fd; /* the cell's copy of the program, borrowed */
+	bool cgroups;
 };
 
 /*
@@ -140,15 +148,13 @@ struct group {
  * grace period, and the monitor must not. Affinity and memory policy hold in any
  * case, so a group that can't be had is only said.
  */
-static int join_group(void *ctx)
+static void join_group(const struct group *group)
 {
-	const struct group *group = ctx;
 	struct cpu_set cpus = { { 0 } };
 	struct node_set nodes = { { 0 } };
 	const struct cgroup_limits limits = { .cpus = &cpus,
 		.nodes = &nodes,
-		.memory_max_bytes = group->spec->memory_bytes + group->spec->memory_bytes / 8 +
-				    GROUP_EXTRA_BYTES };
+		.memory_max_bytes = keeper_memory_max(group->spec->memory_bytes) };
 	struct err e;
 
 	/*
@@ -163,7 +169,34 @@ static int join_group(void *ctx)
 			node_set_add(&nodes, group->home->nodes[i]);
 	if (cgroup_make(group->name, &limits, &e) || cgroup_add(group->name, getpid(), &e))
 		fprintf(stderr, "control group %s: %s\n", group->name, e.text);
-	return 0;
+}
+
+/*
+ * In the child. The guest runs from a copy of the program of its own, so that all of it can move
+ * to another cell. Where there is no room for it, from the cell's, and then it can't be moved.
+ */
+static int take_place(void *ctx)
+{
+	const struct group *group = ctx;
+	const struct guest_home *home = group->home;
+	uint32_t node = home->nodes[0];
+	char name[64];
+	int fd;
+
+	if (group->cgroups)
+		join_group(group);
+	for (uint32_t i = 0; i < home->node_count; i++) {
+		uint32_t n = machine_node_of(&group->plan->machine, home->nodes[i]);
+
+		/* What is borrowed of other cells is no place for it. */
+		if (n != NODE_NONE && cells_of_node(&group->plan->cells, n) == home->cell) {
+			node = home->nodes[i];
+			break;
+		}
+	}
+	snprintf(name, sizeof(name), "cellvisor-guest-%s", group->spec->name);
+	fd = exe_copy(group->exe_fd, name, node);
+	return fd >= 0 ? fd : group->exe_fd;
 }
 
 static int spawn_guest(struct keeper *k, const struct guest_spec *spec,
@@ -172,20 +205,29 @@ static int spawn_guest(struct keeper *k, const struct guest_spec *spec,
 	char cell[32], name_word[48], dir[64];
 	char program[] = "cellvisor", role[] = "guest";
 	char *argv[] = { program, role, cell, name_word, dir, NULL };
-	struct group group = { .spec = spec, .home = home, .plan = k->cfg.plan };
-	const struct spawn s = { .exe_fd = k->cfg.exe_fd,
+	struct group group = { .spec = spec,
+		.home = home,
+		.plan = k->cfg.plan,
+		/* The child has other things in the lowest ones. */
+		.exe_fd = fcntl(k->cfg.exe_fd, F_DUPFD_CLOEXEC, SPAWN_FREE_FD),
+		.cgroups = k->cfg.cgroups };
+	const struct spawn s = { .exe_fd = -1,
 		.log_fd = 2,
 		.fd3 = chan,
 		.argv = argv,
-		.prepare = k->cfg.cgroups ? join_group : NULL,
+		.prepare = take_place,
 		.ctx = &group };
+	int rc;
 
 	snprintf(cell, sizeof(cell), "--cell=%u", k->cfg.cell);
 	snprintf(name_word, sizeof(name_word), "--name=%s", spec->name);
 	snprintf(dir, sizeof(dir), "--runtime=%s", k->dir);
 	snprintf(group.name, sizeof(group.name), KEEPER_GROUP "/cell-%u/%s", k->cfg.cell,
 		spec->name);
-	return spawn_process(&s, pid, pidfd);
+	rc = group.exe_fd < 0 ? -errno : spawn_process(&s, pid, pidfd);
+	if (group.exe_fd >= 0)
+		close(group.exe_fd);
+	return rc;
 }
 
 /* Starts the process and sends it the order. The link owns everything afterwards. */
@@ -225,6 +267,7 @@ static int launch(struct keeper *k, struct guest *g, const struct guest_spec *sp
 	rc = l ? keeper_link_chan(l, ends[0]) : -ENOMEM;
 	CHECK(rc == 0); /* epoll takes two more descriptors, or this monitor is of no use */
 	l->heard = true;
+	keeper_link_home(l, home);
 	*out = l;
 	return 0;
 }

@@ -25,6 +25,9 @@ struct keeper;
 /* The control group of a cell's guest is KEEPER_GROUP/cell-N/NAME. */
 #define KEEPER_GROUP "cellvisor"
 
+/* What the control group of a guest with so much memory may take: also for all that is not RAM. */
+uint64_t keeper_memory_max(uint64_t memory_bytes);
+
 struct keeper_events {
 	/* Something worth an entry in the log; `name` is kebab-case. */
 	void (*event)(void *ctx, const struct guest *g, const char *name, const char *cause);
@@ -86,6 +89,7 @@ void keeper_lose(struct keeper *k, const char *name, const char *cause);
 enum keeper_need {
 	KEEPER_NEED_MEMORY, /* it uses memory of that cell */
 	KEEPER_NEED_CPU,    /* a vCPU of it runs on a CPU of that cell */
+	KEEPER_NEED_MOVE,   /* it came from there, and that cell may still have it in its book */
 	KEEPER_NEED_COUNT,
 };
 
@@ -112,6 +116,33 @@ bool keeper_kept(const struct keeper *k, const char *name);
 
 /* The RAM of a live guest: a descriptor of the caller's own, or -ENOENT or another -errno. */
 int keeper_ram(const struct keeper *k, const char *name);
+
+/*
+ * How a live guest was placed when it started or came here; borrowed. NULL: there is no such guest,
+ * or it has not registered.
+ */
+const struct guest_home *keeper_home(const struct keeper *k, const char *name);
+
+/* --- moving to another cell: docs/moving.md --- */
+
+/*
+ * Tells the guest process its new home, and what it keeps from then on (stolen). 0; -errno: it has
+ * not been told.
+ */
+int keeper_rehome(
+	struct keeper *k, const char *name, const struct guest_home *home, json_t *ledger);
+
+/* Is the process of this live guest connected to this monitor? */
+bool keeper_attached(const struct keeper *k, const char *name);
+
+/* Drops the record of a live guest that has another home now; its process goes on. */
+void keeper_let_go(struct keeper *k, const char *name, const char *cause);
+
+/* Has the guest's process find the monitor of `cell`, wherever the guest's folder is. */
+void keeper_show_door(const struct keeper *k, const char *name, uint32_t cell);
+
+/* Takes the folder of a guest that came from cell `from`, if it is still there. */
+void keeper_take_folder(const struct keeper *k, const char *name, uint32_t from);
 
 /* Is there a live guest that needs other cells and has not registered with this life yet? */
 bool keeper_awaits(const struct keeper *k);

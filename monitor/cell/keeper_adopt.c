@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "faultcontain/handover.h"
 #include "monitor/cell/keeper_internal.h"
 #include "monitor/guest/process.h"
 #include "numa/check.h"
@@ -62,15 +63,25 @@ static struct guest_link *link_of(struct keeper *k, const struct guest_report *r
 	return keeper_link(k, g, pidfd);
 }
 
+/* Is this a guest of this cell? One of another is shown the door of its home. */
+static bool register_here(struct keeper *k, int sock, const struct guest_report *r)
+{
+	if (r->op != REPORT_REGISTER || !is_itself(sock, r))
+		return false;
+	if (handover_register(k->cfg.cell, r->home.cell) == HANDOVER_ADOPT)
+		return true;
+	if (r->home.cell < k->cfg.plan->cells.cell_count)
+		keeper_show_door(k, r->spec.name, r->home.cell);
+	return false;
+}
+
 /* A guest process introduces itself: `fd` is its RAM (borrowed), the socket is given away. */
 static void adopt(struct keeper *k, int sock, const struct guest_report *r, int fd)
 {
 	struct guest_link *l;
 	int ram = fd >= 0 ? dup(fd) : -1;
 
-	l = r->op == REPORT_REGISTER && r->home.cell == k->cfg.cell && is_itself(sock, r)
-		    ? link_of(k, r)
-		    : NULL;
+	l = register_here(k, sock, r) ? link_of(k, r) : NULL;
 	if (!l || keeper_link_chan(l, sock)) {
 		fprintf(stderr, "a process that is not a guest of cell %u tried to register\n",
 			k->cfg.cell);
@@ -82,6 +93,7 @@ static void adopt(struct keeper *k, int sock, const struct guest_report *r, int 
 	}
 	if (!l->heard)
 		keeper_fill(l->g, &r->spec, &r->home);
+	keeper_link_home(l, &r->home);
 	keeper_event(k, l->g, "guest-adopted", "its process registered with the new monitor");
 	/* Reboots that no monitor saw are no news now. */
 	l->g->reboots = r->reboots < INT32_MAX ? (uint32_t)r->reboots : INT32_MAX;

@@ -49,6 +49,8 @@ struct guest_link {
 	/* When it is asked next whether it answers, and since when it owes an answer (0: it does
 	 * not). */
 	uint64_t ping_ns, asked_ns;
+	struct guest_home *home; /* owned; NULL: not known */
+	uint64_t door_ns; /* its process is not connected: at this time it is shown the door */
 	/* What it needs besides its home, by reason: cells below SPEC_CELLS_MAX. */
 	bool needs[KEEPER_NEED_COUNT][SPEC_CELLS_MAX];
 	struct guest_link *next;
@@ -105,6 +107,12 @@ void keeper_unlisten(struct keeper *k);
 void keeper_open_door(const struct keeper *k, const char *name);
 void keeper_newcomers_tick(struct keeper *k, uint64_t now_ns);
 uint64_t keeper_newcomers_next_ns(const struct keeper *k);
+
+/* keeper_move.c: those that look for their monitor, once they have for long. */
+void keeper_doors_tick(struct keeper *k, uint64_t now_ns);
+uint64_t keeper_doors_next_ns(const struct keeper *k);
+/* Keeps a copy of how it is placed. */
+void keeper_link_home(struct guest_link *l, const struct guest_home *home);
 
 /* Fills in what a record says from spec and home. */
 void keeper_fill(struct guest *g, const struct guest_spec *spec, const struct guest_home *home);

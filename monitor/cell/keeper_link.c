@@ -40,6 +40,7 @@ void keeper_link_free(struct guest_link *l)
 		close(l->ram_fd);
 	close(l->pidfd);
 	json_decref(l->ledger);
+	free(l->home);
 	while (l->waiters) {
 		struct waiter *w = l->waiters;
 
@@ -426,12 +427,14 @@ void keeper_tick(struct keeper *k, uint64_t now_ns)
 		ping(l, now_ns);
 	}
 	keeper_newcomers_tick(k, now_ns);
+	keeper_doors_tick(k, now_ns);
 }
 
 uint64_t keeper_next_ns(const struct keeper *k)
 {
-	uint64_t next = keeper_newcomers_next_ns(k);
+	uint64_t next = keeper_newcomers_next_ns(k), doors = keeper_doors_next_ns(k);
 
+	next = doors < next ? doors : next;
 	for (const struct guest_link *l = k->links; l; l = l->next) {
 		if (l->ledger_waits && l->chan >= 0 && keeper_clock_ns() + LEDGER_AGAIN_NS < next)
 			next = keeper_clock_ns() + LEDGER_AGAIN_NS;

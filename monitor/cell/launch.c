@@ -24,8 +24,9 @@ static int take_place(void *ctx)
 	const struct place *place = ctx;
 	const struct cell_plan *c = &place->plan->cells.cells[place->cell];
 	struct node_set nodes;
+	char name[32];
 	uint32_t n = 0;
-	int rc = bind_thread(0, &c->cpus);
+	int self, rc = bind_thread(0, &c->cpus);
 
 	if (rc)
 		return rc;
@@ -36,7 +37,10 @@ static int take_place(void *ctx)
 	/* The copy needs a node with memory; cells_check() says that there is one. */
 	while (n + 1 < c->node_count && place->plan->machine.nodes[c->nodes[n]].memory_bytes == 0)
 		n++;
-	return exe_copy(place->cell, place->plan->machine.nodes[c->nodes[n]].os_node);
+	snprintf(name, sizeof(name), "cellvisor-cell-%u", place->cell);
+	self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	return self < 0 ? -errno
+			: exe_copy(self, name, place->plan->machine.nodes[c->nodes[n]].os_node);
 }
 
 static int open_log(const char *dir, uint32_t cell)

@@ -326,7 +326,8 @@ void lending_registered(struct monitor *m, const struct guest *g, const struct g
 {
 	struct borrower *b;
 
-	if (spec->cells_max <= 1)
+	/* One that may need no other cell has borrowed if it was on its way to one. */
+	if (spec->cells_max <= 1 && json_array_size(json_object_get(ledger, "loans")) == 0)
 		return;
 	b = borrower_add(m, g, spec, home);
 	if (!b)
@@ -445,7 +446,10 @@ static void give_back(struct monitor *m, uint32_t os_node, uint64_t units)
 
 static void borrow(struct monitor *m, uint32_t os_node, uint32_t guest, uint64_t units)
 {
-	const struct move_request r = { .lender = LENDING_ANY, .node = os_node, .units = units };
+	const struct move_request r = { .lender = LENDING_ANY,
+		.node = os_node,
+		.lender_node = NODE_NONE,
+		.units = units };
 	struct borrower *b = m->lending->borrowers;
 	struct err e;
 

@@ -78,6 +78,30 @@ int lending_borrow(struct monitor *m, const char *name, uint32_t lender, uint64_
 int lending_give_back(struct monitor *m, const char *name, uint32_t lender, lending_done *done,
 	void *ctx, struct err *e);
 
+/* --- for a guest that moves to another cell: lending_whole.c --- */
+
+/*
+ * The memory of a live guest is the mover's alone until lending_whole_end(). -errno with *e: it is
+ * just being moved otherwise, or on which node it lies is not known.
+ */
+int lending_whole_begin(struct monitor *m, const char *name, struct err *e);
+void lending_whole_end(struct monitor *m, const char *name);
+/* Bytes of its RAM that are not on nodes of this cell. */
+uint64_t lending_whole_left(const struct monitor *m, const char *name, uint32_t cell);
+/* Borrows so much of this node of the lender, and moves what is on no node of the lender there. */
+int lending_whole_part(struct monitor *m, const char *name, uint32_t lender, uint32_t os_node,
+	uint64_t bytes, lending_done *done, void *ctx, struct err *e);
+/* As lending_give_back(): one loan of `lender`, or of any but `except`. -ENOENT: there is none. */
+int lending_whole_return(struct monitor *m, const char *name, uint32_t lender, uint32_t except,
+	lending_done *done, void *ctx, struct err *e);
+/* Its memory, as the plan of a home; by node only if the ranges are few enough. */
+void lending_whole_home(const struct monitor *m, const char *name, struct guest_home *home);
+/* What its process is to keep for its new home: a new reference. */
+json_t *lending_whole_ledger(const struct monitor *m, const char *name);
+
+/* What its process is to keep for later lives of this monitor: a new reference. */
+json_t *lending_ledger(const struct monitor *m, const char *name);
+
 /* "lent_bytes", "borrowed_bytes" and "loans" of this cell, for listings. Added to *row. */
 void lending_describe(const struct monitor *m, json_t *row);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "monitor/cell/lending_internal.h"
+#include "monitor/cell/moving.h"
 #include "monitor/cell/room.h"
 #include "monitor/guest/fields.h"
 #include "numa/check.h"
@@ -111,7 +112,8 @@ bool borrower_rests(const struct monitor *m, const struct borrower *b, uint64_t 
 {
 	const struct guest *g = guest_book_find(keeper_book(m->keeper), b->name);
 
-	return g && g->state == GUEST_RUNNING && !b->op && b->retry_ns <= now_ns;
+	return g && g->state == GUEST_RUNNING && !b->op && !b->moving &&
+	       b->retry_ns <= now_ns;
 }
 
 uint32_t borrower_needs(const struct monitor *m, const struct borrower *b, bool needs[CELLS_MAX])
@@ -173,7 +175,7 @@ void borrower_record(struct monitor *m, const struct borrower *b)
 
 void borrower_keep(struct monitor *m, const struct borrower *b)
 {
-	keeper_keep(m->keeper, b->name, ledger_encode(b));
+	keeper_keep(m->keeper, b->name, moving_mark(m, b->name, ledger_encode(b)));
 }
 
 json_t *ledger_encode(const struct borrower *b)
@@ -238,7 +240,8 @@ static bool decode_memory(struct fields *f, struct ram_layout *layout)
 
 bool ledger_decode(const json_t *ledger, struct borrower *b)
 {
-	static const char *const known[] = { "number", "memory", "loans", NULL };
+	static const char *const known[] = { "number", "memory", "loans",
+		MOVING_FROM, NULL };
 	struct ram_layout layout = { .count = 0 };
 	struct hold holds[HOLDS_MAX];
 	const json_t *loans;
@@ -247,19 +250,23 @@ bool ledger_decode(const json_t *ledger, struct borrower *b)
 	struct err e;
 
 	fields_begin(&f, ledger, "ledger", known, &e);
-	fields_u32(&f, "number", 1, INT32_MAX, &number, true);
+	/* 0: it has just come from another cell, and gets one here. */
+	fields_u32(&f, "number", 0, INT32_MAX, &number, true);
 	loans = fields_array(&f, "loans", HOLDS_MAX);
 	count = (uint32_t)json_array_size(loans);
 	for (uint32_t i = 0; i < count && !f.rc; i++) {
 		decode_hold(&f, json_array_get(loans, i), &holds[i]);
 		holds[i].line.guest = number;
+		if (number == 0)
+			return false;
 		for (uint32_t k = 0; k < i; k++)
 			if (holds[k].line.id == holds[i].line.id)
 				return false;
 	}
 	if (f.rc || !loans || !decode_memory(&f, &layout))
 		return false;
-	b->number = number;
+	if (number)
+		b->number = number;
 	b->layout = layout;
 	memcpy(b->holds, holds, count * sizeof(holds[0]));
 	b->hold_count = count;

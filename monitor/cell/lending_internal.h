@@ -41,6 +41,7 @@ struct lend_op {
 	enum lend_kind kind;
 	enum lend_stage stage;
 	bool asked_for, whole; /* whole: fewer units are of no use */
+	bool everywhere;       /* also what is on nodes of third cells */
 	uint32_t from_node;    /* own node to relieve, NODE_NONE: any */
 	uint64_t id, units, keep;
 	struct ram_piece pieces[MOVER_PIECES_MAX];
@@ -62,6 +63,7 @@ struct borrower {
 	struct hold holds[HOLDS_MAX];
 	uint32_t hold_count;
 	struct lend_op *op; /* owned; NULL: at rest */
+	bool moving;	    /* to another cell: nothing else is done with its memory */
 	bool settle;	    /* its pages have to be compared with the layout */
 	uint64_t retry_ns;  /* nothing is begun for it by itself before */
 	uint32_t failures;  /* in a row: each makes the next attempt later */
@@ -136,8 +138,9 @@ void moves_turn(struct monitor *m);
 struct move_request {
 	uint32_t lender; /* or LENDING_ANY */
 	uint32_t node;	 /* own node to relieve, or to fill; NODE_NONE: any */
+	uint32_t lender_node; /* NODE_NONE: any of the lender's */
 	uint64_t units;
-	bool asked_for, whole;
+	bool asked_for, whole, everywhere;
 	lending_done *done;
 	void *ctx;
 };

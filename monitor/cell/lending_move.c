@@ -31,6 +31,7 @@ static struct lend_op *op_begin(
 	op->units = r->units;
 	op->asked_for = r->asked_for;
 	op->whole = r->whole;
+	op->everywhere = r->everywhere;
 	op->done = r->done;
 	op->ctx = r->ctx;
 	op->begun_ns = monitor_now_ns();
@@ -225,7 +226,8 @@ void moves_turn(struct monitor *m)
 static bool pieces_away(struct lend_op *op, uint32_t to)
 {
 	struct monitor *m = op->m;
-	const struct cell_plan *c = &m->plan->cells.cells[m->self];
+	const struct machine *machine = &m->plan->machine;
+	const uint32_t lender = cell_of(m, to);
 	struct ram_layout after = op->b->layout;
 	uint64_t left = op->units;
 
@@ -233,10 +235,11 @@ static bool pieces_away(struct lend_op *op, uint32_t to)
 	while (left > 0) {
 		uint32_t best = NODE_NONE, count;
 
-		for (uint32_t i = 0; i < c->node_count; i++) {
-			const uint32_t os_node = m->plan->machine.nodes[c->nodes[i]].os_node;
+		for (uint32_t i = 0; i < machine->node_count; i++) {
+			const uint32_t os_node = machine->nodes[i].os_node;
+			const uint32_t cell = cells_of_node(&m->plan->cells, i);
 
-			if (ram_on(&after, os_node) > 0 &&
+			if ((cell == m->self || (op->everywhere && cell != lender)) && ram_on(&after, os_node) > 0 &&
 				(op->from_node == NODE_NONE || op->from_node == os_node) &&
 				(best == NODE_NONE ||
 					ram_on(&after, os_node) > ram_on(&after, best)))
@@ -256,10 +259,12 @@ static bool pieces_away(struct lend_op *op, uint32_t to)
 				return false;
 		}
 	}
-	/* Something stays at home: a guest without any memory there would be nowhere's. */
-	for (uint32_t i = 0; i < c->node_count; i++)
-		left += ram_on(&after, m->plan->machine.nodes[c->nodes[i]].os_node);
-	if (left == 0)
+	/* Something stays at home: a guest without any memory there would be nowhere's. Unless it
+	 * is moving its home. */
+	for (uint32_t i = 0; i < machine->node_count; i++)
+		if (cells_of_node(&m->plan->cells, i) == m->self)
+			left += ram_on(&after, machine->nodes[i].os_node);
+	if (left == 0 && !op->everywhere)
 		return false;
 	op->b->layout = after;
 	return true;
@@ -345,12 +350,12 @@ bool move_refused(struct monitor *m, const struct loan *line)
 }
 
 /* 0 or -errno with *e. */
-static int ask(struct lend_op *op, uint32_t lender, struct err *e)
+static int ask(struct lend_op *op, uint32_t lender, uint32_t lender_node, struct err *e)
 {
 	op->report.lender = lender;
 	op->asked_ns = monitor_now_ns();
 	op->id = loans_ask(op->m->lending->book, op->asked_ns, op->b->number, (uint16_t)lender,
-		NODE_NONE, op->units);
+		lender_node, op->units);
 	op->stage = LEND_ASK;
 	if (op->id)
 		return 0;
@@ -402,7 +407,7 @@ static void looked(struct monitor *m, void *ctx, const struct gather_reply repli
 			"no cell that guest '%s' may need has memory to lend (above the %llu MiB "
 			"that each keeps)",
 			op->b->name, (unsigned long long)(m->plan->lend_above_bytes >> 20));
-	if (lender == CELL_NONE || ask(op, lender, &e))
+	if (lender == CELL_NONE || ask(op, lender, NODE_NONE, &e))
 		op_end(op, &e);
 	else
 		lending_pump(m);
@@ -422,7 +427,7 @@ int move_borrow(struct monitor *m, struct borrower *b, const struct move_request
 			monitor_now_ns() + LOOK_FREE_NS, looked, op);
 		return 0;
 	}
-	rc = ask(op, r->lender, e);
+	rc = ask(op, r->lender, r->lender_node, e);
 	if (rc) {
 		b->op = NULL;
 		free(op);
@@ -538,7 +543,7 @@ static struct borrower *at_rest(struct monitor *m, const char *name, struct err 
 			name);
 	else if (g->state != GUEST_RUNNING)
 		err_set(e, EXIT_CONFLICT, "guest '%s' is still starting; try again", name);
-	else if (b->op || b->settle)
+	else if (b->op || b->settle || b->moving)
 		err_set(e, EXIT_CONFLICT,
 			"memory of guest '%s' is just being moved or asked for; try again", name);
 	else
@@ -551,6 +556,7 @@ int lending_borrow(struct monitor *m, const char *name, uint32_t lender, uint64_
 {
 	const struct move_request r = { .lender = lender,
 		.node = NODE_NONE,
+		.lender_node = NODE_NONE,
 		.units = bytes / VNUMA_UNIT_BYTES,
 		.asked_for = true,
 		.whole = true,

@@ -18,7 +18,9 @@
 #include <unistd.h>
 
 #include "monitor/cell/balancing.h"
+#include "monitor/cell/jobs.h"
 #include "monitor/cell/lending.h"
+#include "monitor/cell/moving.h"
 #include "monitor/cell/recovery.h"
 #include "monitor/cell/restart.h"
 #include "monitor/cell/state.h"
@@ -122,6 +124,7 @@ static void guest_event(void *ctx, const struct guest *g, const char *name, cons
 static void guest_registered(void *ctx, const struct guest *g, const struct guest_spec *spec,
 	const struct guest_home *home, const json_t *ledger)
 {
+	moving_registered(ctx, g, ledger);
 	lending_registered(ctx, g, spec, home, ledger);
 }
 
@@ -163,6 +166,16 @@ static void take_memories(struct monitor *m, const void *body, size_t bytes)
 	settle(m);
 }
 
+static void take_book(struct monitor *m, uint16_t cell, const void *body, size_t bytes)
+{
+	int rc = replica_take(&m->replicas[cell], cell, body, bytes);
+
+	if (rc < 0)
+		fabric_fail(m->fabric, cell);
+	else if (rc == 1)
+		moving_book(m, cell);
+}
+
 static void message(
 	void *ctx, uint16_t cell, uint64_t incarnation, uint16_t op, const void *body, size_t bytes)
 {
@@ -178,8 +191,8 @@ static void message(
 		balancing_loads(m, cell, body, bytes);
 	else if (op == CELL_OP_VISITS)
 		balancing_announced(m, cell, incarnation, body, bytes);
-	else if (op == CELL_OP_GUESTS && replica_take(&m->replicas[cell], cell, body, bytes) < 0)
-		fabric_fail(m->fabric, cell);
+	else if (op == CELL_OP_GUESTS)
+		take_book(m, cell, body, bytes);
 }
 
 static bool call(void *ctx, const struct fabric_request *req, const void *body, size_t bytes)
@@ -413,6 +426,8 @@ static int monitor_open(struct monitor *m, const struct options *o, struct err *
 	restart_open(m);
 	event_log_init(
 		m->events, m->self, runtime_cell_path(path, m->dir, m->self, "events.jsonl"));
+	jobs_open(m);
+	moving_open(m);
 	if ((rc = open_signals(m, e)) || (rc = open_keeper(m, e)) || (rc = balancing_open(m, e)) ||
 		(rc = recovery_open(m, o->born, e)) || (rc = lending_open(m, o->born, e)) ||
 		(rc = open_fabric(m, e)))
@@ -433,6 +448,8 @@ static void monitor_close(struct monitor *m)
 		fabric_close(m->fabric);
 	balancing_close(m);
 	lending_close(m);
+	moving_close(m);
+	jobs_close(m);
 	keeper_close(m->keeper);
 	for (uint32_t cell = 0; cell < CELLS_MAX; cell++)
 		replica_fini(&m->replicas[cell]);
@@ -453,6 +470,10 @@ static uint64_t next_due(const struct monitor *m, uint64_t now_ns)
 		return now_ns;
 	due = other < due ? other : due;
 	other = lending_due(m, now_ns);
+	due = other < due ? other : due;
+	other = moving_due(m, now_ns);
+	due = other < due ? other : due;
+	other = jobs_due(m);
 	due = other < due ? other : due;
 	due = m->exit_ns < due ? m->exit_ns : due;
 	due = restart_due(m) < due ? restart_due(m) : due;
@@ -489,6 +510,8 @@ static void run(struct monitor *m)
 		balancing_turn(m, now_ns);
 		lending_turn(m, now_ns);
 		restart_turn(m, now_ns);
+		moving_turn(m, now_ns);
+		jobs_turn(m, now_ns);
 		tell_peers(m);
 		gather_turn(m);
 		server_process(m->server);

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "monitor/cell/keeper.h"
 #include "monitor/guest/memory.h"
 #include "numa/check.h"
 
@@ -23,6 +24,8 @@
 #define PAUSE_US 2000u
 /* Parts of an address space that map guest RAM. */
 #define AREAS_MAX 256u
+/* One that an operator has put into a group of his own is left there. */
+#define GROUPS KEEPER_GROUP "/"
 
 /* Where the jobs that have ended wait for the loop. Freed by the last who knows it. */
 struct mover {
@@ -194,6 +197,28 @@ static int move_all(struct mover_job *job)
 	return 0;
 }
 
+/* A move to another cell that came to nothing may have left it in the group that it has there. */
+static void join(const struct mover_order *o)
+{
+	char path[64], line[CGROUP_PATH_BYTES + 8];
+	struct err e;
+	FILE *file;
+	bool in = true;
+
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)o->proc.pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (!strncmp(line, "0::/", 4))
+			in = strncmp(line + 4, GROUPS, strlen(GROUPS)) != 0 ||
+			     !strcmp(line + 4, o->group);
+	}
+	if (file)
+		fclose(file);
+	if (!in && cgroup_add(o->group, o->proc.pid, &e))
+		fprintf(stderr, "%s\n", e.text);
+}
+
 static void work(struct mover_job *job)
 {
 	const struct mover_order *o = &job->order;
@@ -201,6 +226,15 @@ static void work(struct mover_job *job)
 	struct err e;
 	int rc = 0;
 
+	if (o->house.wanted) {
+		begun_ns = now_ns();
+		job->result.rc = mover_house(
+			o, &job->result.pages, &job->result.left, &job->result.e);
+		job->result.took_ns = now_ns() - begun_ns;
+		return;
+	}
+	if (o->group[0])
+		join(o);
 	if (o->group[0])
 		rc = cgroup_set_nodes(o->group, &o->nodes_during, &e);
 	/* Without a group of its own it may use all nodes. */

@@ -28,6 +28,16 @@ struct mover_piece {
 	uint32_t os_node;
 };
 
+/* All of the process, with what it has beside guest RAM, goes to another cell. */
+struct mover_house {
+	bool wanted;
+	char group[CGROUP_PATH_BYTES];  /* that it joins */
+	struct cgroup_limits limits;	/* of the group; its sets are the two below */
+	struct cpu_set group_cpus;
+	struct node_set from, to;
+	struct cpu_set cpus; /* for all its threads */
+};
+
 struct mover_order {
 	int ram_fd; /* given away: closed when the job is over, or could not be begun */
 	struct proc_id proc;
@@ -36,6 +46,7 @@ struct mover_order {
 	char group[CGROUP_PATH_BYTES]; /* "": no control group */
 	/* What the group may use meanwhile, and afterwards if every page has moved. */
 	struct node_set nodes_during, nodes_after;
+	struct mover_house house; /* instead of pieces */
 };
 
 struct mover_result {
@@ -58,6 +69,14 @@ void mover_close(struct mover *m);
  */
 int mover_start(struct mover *m, const struct mover_order *order, mover_done *done, void *ctx,
 	struct mover_job **out);
+
+/*
+ * The job of an order with a house, in the mover's thread (mover_house.c): joins the group, which
+ * binds the memory policy of its threads anew, binds them to the CPUs, moves the pages that are on
+ * `from`. *pages are those that it has, *left those of them still on `from`; what the kernel
+ * itself has mapped there for KVM is not counted. 0 or -errno with *e.
+ */
+int mover_house(const struct mover_order *o, uint64_t *pages, uint64_t *left, struct err *e);
 
 /* It is not needed any more: ends soon, with -ECANCELED, unless it has ended already. */
 void mover_cancel(struct mover_job *job);

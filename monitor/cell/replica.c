@@ -71,6 +71,7 @@ int replica_take(struct replica *r, uint32_t cell, const void *body, size_t byte
 	if (!last)
 		return 0;
 	guest_book_replace(&r->book, r->staged, r->staged_count);
+	r->known = true;
 	r->staged_count = 0; /* the book has them now */
 	drop_staged(r);
 	return 1;

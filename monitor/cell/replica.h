@@ -23,6 +23,7 @@
 
 struct replica {
 	struct guest_book book;
+	bool known; /* a book has come */
 	/* Parts of a book that is not complete yet. Owned; NULL: none. */
 	struct guest *staged;
 	size_t staged_count;

@@ -39,6 +39,7 @@ static const struct {
 		F_CPU | F_RELEASE },
 	[REQUEST_BORROW] = { "borrow", REQUEST_FROM_CLIENT, F_NAME | F_BYTES, F_CELL },
 	[REQUEST_GIVE_BACK] = { "give-back", REQUEST_FROM_CLIENT, F_NAME, F_CELL },
+	[REQUEST_MOVE] = { "move", REQUEST_FROM_CLIENT, F_NAME | F_CELL, 0 },
 	[REQUEST_EVENTS] = { "events", REQUEST_FROM_CLIENT, 0, F_SINCE },
 	[REQUEST_INJECT] = { "inject", REQUEST_FROM_CLIENT, F_KIND | F_NODE, 0 },
 	[REQUEST_DOWN] = { "down", REQUEST_FROM_CLIENT, 0, F_FORCE },
@@ -56,6 +57,9 @@ static const struct {
 		F_CPU | F_RELEASE },
 	[REQUEST_CELL_BORROW] = { "cell-borrow", REQUEST_FROM_PEER, F_NAME | F_BYTES, F_CELL },
 	[REQUEST_CELL_GIVE_BACK] = { "cell-give-back", REQUEST_FROM_PEER, F_NAME, F_CELL },
+	[REQUEST_CELL_MOVE] = { "cell-move", REQUEST_FROM_PEER, F_NAME | F_CELL, 0 },
+	[REQUEST_CELL_EXPECT] = { "cell-expect", REQUEST_FROM_PEER, F_NAME | F_BYTES, 0 },
+	[REQUEST_CELL_JOB] = { "cell-job", REQUEST_FROM_PEER, F_TOKEN | F_AFTER, 0 },
 	[REQUEST_CELL_EVENTS] = { "cell-events", REQUEST_FROM_PEER, 0, F_SINCE | F_AFTER },
 	[REQUEST_CELL_DOWN] = { "cell-down", REQUEST_FROM_PEER, 0, 0 },
 };

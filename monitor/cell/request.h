@@ -31,6 +31,7 @@ enum request_op {
 	REQUEST_MOVE_VCPU,
 	REQUEST_BORROW,
 	REQUEST_GIVE_BACK,
+	REQUEST_MOVE,
 	REQUEST_EVENTS,
 	REQUEST_INJECT,
 	REQUEST_DOWN,
@@ -47,6 +48,9 @@ enum request_op {
 	REQUEST_CELL_MOVE_VCPU,
 	REQUEST_CELL_BORROW, /* memory for a guest of its own */
 	REQUEST_CELL_GIVE_BACK,
+	REQUEST_CELL_MOVE,   /* a guest of its own to another cell; answered by a job's number */
+	REQUEST_CELL_EXPECT, /* will it have that guest? */
+	REQUEST_CELL_JOB,    /* how does that job go on? */
 	REQUEST_CELL_EVENTS,
 	REQUEST_CELL_DOWN, /* end all guests, and then this monitor */
 	REQUEST_OP_COUNT,
@@ -69,9 +73,9 @@ struct request {
 	bool force, started, has_cpu;
 	bool release; /* of a vCPU: it is the balancers' again */
 	double since;
-	uint64_t after;	     /* event sequence number */
+	uint64_t after;	     /* sequence number of an event, or of what a job told */
 	uint64_t timeout_ms; /* 0: none given */
-	uint64_t token;	     /* of a reservation */
+	uint64_t token;	     /* of a reservation, or a job */
 	json_t *spec, *home; /* owned objects, not judged yet; NULL if none */
 };
 

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "monitor/cell/balancing.h"
+#include "monitor/cell/jobs.h"
 #include "monitor/cell/lending.h"
+#include "monitor/cell/moving.h"
 #include "monitor/cell/room.h"
 #include "monitor/cell/state.h"
 #include "numa/check.h"
@@ -37,13 +39,18 @@ static struct pending *pend(struct monitor *m, const struct asker *who, const ch
 	return p;
 }
 
-static json_t *guest_rows(const struct guest_book *book)
+static json_t *guest_rows(const struct monitor *m)
 {
+	const struct guest_book *book = keeper_book(m->keeper);
 	json_t *rows = json_array();
 
-	for (size_t i = 0; i < book->count; i++)
-		json_array_append_new(
-			rows, guest_row(book->guests[i], guest_restarts(book->guests[i])));
+	for (size_t i = 0; i < book->count; i++) {
+		json_t *row = guest_row(book->guests[i], guest_restarts(book->guests[i]));
+
+		if (moving_left(m, book->guests[i]->name))
+			json_object_set_new(row, "left", json_true());
+		json_array_append_new(rows, row);
+	}
 	return rows;
 }
 
@@ -55,7 +62,7 @@ static void serve_rows(struct monitor *m, const struct asker *who)
 	reply = json_pack("{s:b, s:I, s:I, s:I, s:o, s:b, s:o}", "ok", 1, "pid",
 		(json_int_t)getpid(), "incarnation", (json_int_t)m->incarnation, "free_bytes",
 		(json_int_t)sum, "free", nodes, "settling", m->settled_ns != 0, "guests",
-		guest_rows(keeper_book(m->keeper)));
+		guest_rows(m));
 	CHECK(reply != NULL);
 	lending_describe(m, reply);
 	asker_reply(m, who, reply);
@@ -347,6 +354,15 @@ void serve_request(struct monitor *m, const struct asker *who, const json_t *req
 		break;
 	case REQUEST_CELL_MOVE_VCPU:
 		balancing_serve_move(m, who, &r);
+		break;
+	case REQUEST_CELL_MOVE:
+		moving_serve(m, who, &r);
+		break;
+	case REQUEST_CELL_EXPECT:
+		moving_serve_expect(m, who, &r);
+		break;
+	case REQUEST_CELL_JOB:
+		jobs_serve(m, who, &r);
 		break;
 	case REQUEST_CELL_EVENTS:
 		serve_events(m, who, &r);

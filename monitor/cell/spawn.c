@@ -12,9 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Above what the child gets. */
-#define FREE_FD 10
-
 /* What a child must not inherit of a monitor: signal handling and priority. */
 static void start_fresh(void)
 {
@@ -31,7 +28,7 @@ static void start_fresh(void)
 /* A copy out of the way of 0..3, or -1. */
 static int aside(int fd)
 {
-	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FREE_FD);
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, SPAWN_FREE_FD);
 }
 
 _Noreturn static void give_up(const char *what, int error)

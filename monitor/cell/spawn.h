@@ -17,6 +17,9 @@ struct spawn {
 	void *ctx;
 };
 
+/* Descriptors from here on keep their numbers in the child while `prepare` runs. */
+#define SPAWN_FREE_FD 10
+
 /*
  * Starts a process in a session of its own, with the signal mask and actions of
  * a fresh one, /dev/null as fd 0 and nothing open but what is named. When

@@ -21,6 +21,10 @@ struct subcommand {
 	int (*run)(int argc, char **argv);
 };
 
+/* Prints a line of progress on standard error; see client_request(). */
+void cli_progress(void *ctx, const json_t *line);
+
+int cli_move(int argc, char **argv);
 int cli_borrow(int argc, char **argv);
 int cli_console(int argc, char **argv);
 int cli_down(int argc, char **argv);

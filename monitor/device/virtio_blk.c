@@ -274,6 +274,8 @@ static void *blk_thread(void *blk)
 	pin_workers(b);
 	poll_kicks(b);
 	for (;;) {
+		if (atomic_exchange(&b->moved, false))
+			pin_workers(b);
 		pthread_mutex_lock(&b->lock);
 		reap(b);
 		more = take_all(b);
@@ -292,6 +294,12 @@ static void kick(struct virtio_blk *b)
 {
 	/* EAGAIN: the counter is full, so the thread is about to look anyway. */
 	(void)eventfd_write(b->kick_fd, 1);
+}
+
+void virtio_blk_moved(struct virtio_blk *b)
+{
+	atomic_store(&b->moved, true);
+	kick(b);
 }
 
 /* --- virtio_type: vCPU threads, under the lock --- */

@@ -8,6 +8,7 @@
 
 #include <liburing.h>
 #include <linux/virtio_blk.h>
+#include <stdatomic.h>
 
 /*
  * A virtio block device (virtio 1.2, 5.2) over an image file. A thread of its own
@@ -59,6 +60,7 @@ struct virtio_blk {
 	struct io_uring ring; /* the thread's alone once it runs */
 	pthread_t thread;
 	bool thread_runs, quit;
+	atomic_bool moved; /* the thread's CPUs are others; not guarded */
 	bool draining;	     /* takes and answers nothing until in_flight is 0 */
 	bool durable_writes; /* no flush negotiated */
 	uint32_t in_flight;
@@ -84,6 +86,9 @@ int virtio_blk_start(struct virtio_blk *b, struct err *e);
 
 /* The eventfd (borrowed until virtio_blk_fini) to attach as ioeventfd for any of its queues. */
 int virtio_blk_kick_fd(const struct virtio_blk *b);
+
+/* The thread has been bound to other CPUs: the kernel's workers for it follow. Any thread. */
+void virtio_blk_moved(struct virtio_blk *b);
 
 /*
  * For a reboot of the guest: waits for requests in flight, then everything as

@@ -141,6 +141,12 @@ void board_reset(struct board *b)
 	pci_host_reset(&b->host);
 }
 
+void board_rehome(struct board *b)
+{
+	for (uint32_t i = 0; i < b->disk_count; i++)
+		virtio_blk_moved(b->disks[i].blk);
+}
+
 size_t board_console_input(struct board *b, const uint8_t *data, size_t bytes)
 {
 	uint32_t taken;

@@ -77,6 +77,9 @@ void board_fini(struct board *b);
 /* All devices as after power-on. No vCPU runs. Waits for disk requests in flight. */
 void board_reset(struct board *b);
 
+/* The disks' threads have been bound to other CPUs. */
+void board_rehome(struct board *b);
+
 /* Offers console input; returns how many bytes were taken. Any thread. */
 size_t board_console_input(struct board *b, const uint8_t *data, size_t bytes);
 

@@ -7,9 +7,11 @@
 #include "numa/host/bind.h"
 
 #include <errno.h>
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -36,6 +38,29 @@ static int open_files(struct run *r, struct err *e)
 	return rc;
 }
 
+/*
+ * Has all of this program's pages mapped: only mapped pages can be moved to another node with the
+ * process. Older kernels than 5.14 map them as they are used.
+ */
+static int map_program(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+	const uintptr_t page = 4096;
+
+	(void)size;
+	(void)ctx;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const uintptr_t start = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+		const uintptr_t end = start + info->dlpi_phdr[i].p_filesz;
+
+		if (info->dlpi_phdr[i].p_type == PT_LOAD && end > start)
+			/* As the linker placed it. NOLINTNEXTLINE(performance-no-int-to-ptr) */
+			(void)madvise((void *)(start & ~(page - 1)),
+				((end + page - 1) & ~(page - 1)) - (start & ~(page - 1)),
+				MADV_POPULATE_READ);
+	}
+	return 0;
+}
+
 /* The process lives on its home: CPUs, and what it allocates from now on. */
 static int settle(const struct run *r, struct err *e)
 {
@@ -54,6 +79,7 @@ static int settle(const struct run *r, struct err *e)
 		return err_set(e, EXIT_ENVIRONMENT,
 			"the guest process can't bind its memory to its nodes: %s",
 			strerrordesc_np(-rc));
+	(void)dl_iterate_phdr(map_program, NULL);
 	return 0;
 }
 

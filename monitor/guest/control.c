@@ -126,6 +126,15 @@ static void pong(struct control *c)
 	free(r);
 }
 
+static void find_monitor(struct control *c);
+
+/* From here on another cell's monitor is this guest's: whoever answers at the door. */
+static void change_monitor(struct control *c)
+{
+	lose(c);
+	find_monitor(c);
+}
+
 static void obey(struct control *c, const json_t *value)
 {
 	struct guest_order *order = malloc(sizeof(*order));
@@ -139,11 +148,16 @@ static void obey(struct control *c, const json_t *value)
 		free(order);
 		return;
 	}
-	if (order->op == ORDER_KEEP) {
+	if (order->op == ORDER_KEEP ||
+		(order->op == ORDER_REHOME && c->env.rehome(c->env.ctx, &order->home))) {
 		json_decref(c->ledger);
 		c->ledger = json_incref(order->ledger);
+		if (order->op == ORDER_REHOME)
+			change_monitor(c);
 	} else if (order->op == ORDER_PING) {
 		pong(c);
+	} else if (order->op == ORDER_REHOME) {
+		fprintf(stderr, "guest: the monitor sent a home that is none for this guest\n");
 	} else if (order->op != ORDER_START) {
 		c->env.order(c->env.ctx, order->op);
 	}
@@ -220,23 +234,27 @@ static void register_again(struct control *c)
 	free(r);
 }
 
-static void on_timer(void *ctx, uint32_t events)
+static void find_monitor(struct control *c)
 {
-	struct control *c = ctx;
-	uint64_t count;
-	int sock;
+	int sock = connect_monitor(c);
 
-	(void)events;
-	(void)!read(c->timer_fd, &count, sizeof(count));
-	if (c->sock >= 0)
-		return;
-	sock = connect_monitor(c);
 	if (sock < 0)
 		return;
 	if (watch(c, sock))
 		close(sock);
 	else
 		register_again(c);
+}
+
+static void on_timer(void *ctx, uint32_t events)
+{
+	struct control *c = ctx;
+	uint64_t count;
+
+	(void)events;
+	(void)!read(c->timer_fd, &count, sizeof(count));
+	if (c->sock < 0)
+		find_monitor(c);
 }
 
 int control_init(struct control *c, struct reactor *r, int sock, const char *path,

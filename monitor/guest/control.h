@@ -15,6 +15,11 @@
 struct control_env {
 	/* ORDER_STOP, _KILL or _SHOW came. */
 	void (*order)(void *ctx, enum guest_order_op op);
+	/*
+	 * ORDER_REHOME came: take this home on. false: it is not one for this guest, and nothing
+	 * changes.
+	 */
+	bool (*rehome)(void *ctx, const struct guest_home *home);
 	/* Fill in a register message, all but `op`. */
 	void (*describe)(void *ctx, struct guest_report *r);
 	/* Fill in REPORT_MEMORY_ERROR with the next one to be told; false if there is none. */

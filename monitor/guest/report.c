@@ -14,6 +14,7 @@ static const char *const order_names[ORDER_OP_COUNT] = {
 	[ORDER_SHOW] = "show",
 	[ORDER_KEEP] = "keep",
 	[ORDER_PING] = "ping",
+	[ORDER_REHOME] = "rehome",
 };
 
 static const char *const report_names[REPORT_OP_COUNT] = {
@@ -59,6 +60,9 @@ json_t *guest_order_encode(const struct guest_order *o)
 			guest_spec_encode(&o->spec), "home", guest_home_encode(&o->home));
 	if (o->op == ORDER_KEEP)
 		return json_pack("{s:s,s:O}", "op", order_names[o->op], "ledger", o->ledger);
+	if (o->op == ORDER_REHOME)
+		return json_pack("{s:s,s:o,s:O}", "op", order_names[o->op], "home",
+			guest_home_encode(&o->home), "ledger", o->ledger);
 	return json_pack("{s:s}", "op", order_names[o->op]);
 }
 
@@ -99,7 +103,13 @@ int guest_order_decode(const json_t *value, struct guest_order *o, struct err *e
 	o->op = one_of(&f, "op", order_names, ORDER_OP_COUNT);
 	if (!f.rc && o->op == ORDER_START)
 		decode_spec_and_home(&f, &o->spec, &o->home);
-	if (!f.rc && o->op == ORDER_KEEP)
+	if (!f.rc && o->op == ORDER_REHOME) {
+		const json_t *home = fields_value(&f, "home");
+
+		if (!f.rc)
+			f.rc = guest_home_decode(home, &o->home, e);
+	}
+	if (!f.rc && (o->op == ORDER_KEEP || o->op == ORDER_REHOME))
 		o->ledger = decode_ledger(&f);
 	return f.rc;
 }

@@ -48,19 +48,21 @@ enum guest_order_op {
 	ORDER_SHOW,  /* answered by REPORT_SHOWN */
 	ORDER_KEEP,  /* keep this ledger, in place of the one before */
 	ORDER_PING,  /* answered by REPORT_PONG at once, if its event loop turns */
+	ORDER_REHOME, /* another cell is the home from now on: see docs/moving.md */
 	ORDER_OP_COUNT,
 };
 
 /* A plain value but for `ledger`. */
 struct guest_order {
 	enum guest_order_op op;
-	struct guest_spec spec; /* of ORDER_START, as `home` */
-	struct guest_home home;
-	json_t *ledger; /* of ORDER_KEEP: an object, owned; see guest_order_fini */
+	struct guest_spec spec; /* of ORDER_START */
+	struct guest_home home; /* of ORDER_START, _REHOME */
+	json_t *ledger; /* of ORDER_KEEP, _REHOME: an object, owned; see guest_order_fini */
 };
 
 /*
- * {"op":"start","spec":{..},"home":{..}}, {"op":"stop"}, {"op":"keep","ledger":{..}}, ...
+ * {"op":"start","spec":{..},"home":{..}}, {"op":"stop"}, {"op":"keep","ledger":{..}},
+ * {"op":"rehome","home":{..},"ledger":{..}}, ...
  * A new reference or NULL.
  */
 json_t *guest_order_encode(const struct guest_order *o);

@@ -385,9 +385,23 @@ static void on_order(void *ctx, enum guest_order_op op)
 	case ORDER_START:
 	case ORDER_KEEP:
 	case ORDER_PING:
+	case ORDER_REHOME:
 	case ORDER_OP_COUNT:
 		break;
 	}
+}
+
+/* Its pages and threads are there already; the workers of its disks' threads are to follow. */
+static bool on_rehome(void *ctx, const struct guest_home *home)
+{
+	struct run *r = ctx;
+	struct err e;
+
+	if (guest_home_covers(home, r->spec.memory_bytes, &e))
+		return false;
+	r->home = *home;
+	board_rehome(r->board);
+	return true;
 }
 
 static void describe(void *ctx, struct guest_report *report)
@@ -460,6 +474,7 @@ int run_go(struct run *r, int sock, struct err *e)
 {
 	const struct control_env env = {
 		.order = on_order,
+		.rehome = on_rehome,
 		.describe = describe,
 		.next_error = next_error,
 		.error_told = error_told,

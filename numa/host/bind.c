@@ -70,6 +70,13 @@ int bind_process_memory_within(const struct node_set *nodes)
 	return bind_process_memory(mode == MPOL_BIND && any ? &now : nodes);
 }
 
+int bind_migrate(pid_t pid, const struct node_set *from, const struct node_set *to)
+{
+	long left = syscall(SYS_migrate_pages, pid, MAXNODE, from->words, to->words);
+
+	return left < 0 ? -errno : (int)left;
+}
+
 void bind_name_thread(const char *name)
 {
 	char cut[16] = { 0 };

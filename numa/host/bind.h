@@ -68,6 +68,12 @@ int bind_count_pages(pid_t pid, const void *addr, size_t bytes, uint64_t *counts
 #define BIND_MOVE_PAGES 2048u
 int bind_move_pages(pid_t pid, void *const *pages, uint32_t count, uint32_t os_node, int *status);
 
+/*
+ * Moves the pages of process `pid` that are on `from`, also such that others map, to `to`. The
+ * number of those that did not move, or -errno.
+ */
+int bind_migrate(pid_t pid, const struct node_set *from, const struct node_set *to);
+
 /* Memory of a node as the kernel accounts it, in bytes. */
 struct node_memory {
 	uint64_t total_bytes, free_bytes;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "numa/host/exe_copy.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -44,26 +44,40 @@ static int fill_on_node(int from, size_t file_bytes, uint8_t *map, size_t bytes,
 	return rc;
 }
 
-int exe_copy(uint32_t cell, uint32_t os_node)
+/* Where the last part that is loaded ends in the file; 0 if it can't be told. */
+static size_t loaded_bytes(int fd)
 {
-	int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	size_t bytes = 0;
+	Elf64_Phdr part[32];
+	Elf64_Ehdr head;
+	size_t end = 0;
+
+	if (pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
+		head.e_phentsize != sizeof(part[0]) || head.e_phnum > 32 ||
+		pread(fd, part, head.e_phnum * sizeof(part[0]), (off_t)head.e_phoff) !=
+			(ssize_t)(head.e_phnum * sizeof(part[0])))
+		return 0;
+	for (uint32_t i = 0; i < head.e_phnum; i++)
+		if (part[i].p_type == PT_LOAD && part[i].p_offset + part[i].p_filesz > end)
+			end = part[i].p_offset + part[i].p_filesz;
+	return end;
+}
+
+int exe_copy(int from, const char *name, uint32_t os_node)
+{
+	size_t bytes = 0, loaded;
 	struct stat st;
-	char name[32];
 	uint8_t *map;
 	int fd, rc;
 
-	if (from < 0)
-		return -errno;
-	(void)snprintf(name, sizeof(name), "cellvisor-cell-%u", cell);
 	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0) {
-		rc = -errno;
-		goto close_from;
-	}
+	if (fd < 0)
+		return -errno;
 	rc = fstat(from, &st) != 0 ? -errno : 0;
+	loaded = rc ? 0 : loaded_bytes(from);
+	if (!rc && (loaded == 0 || loaded > (size_t)st.st_size))
+		loaded = (size_t)st.st_size;
 	if (!rc) {
-		bytes = ((size_t)st.st_size + 4095) & ~(size_t)4095;
+		bytes = (loaded + 4095) & ~(size_t)4095;
 		rc = ftruncate(fd, (off_t)bytes) != 0 ? -errno : 0;
 	}
 	if (rc)
@@ -73,18 +87,14 @@ int exe_copy(uint32_t cell, uint32_t os_node)
 		rc = -errno;
 		goto close_fd;
 	}
-	rc = fill_on_node(from, (size_t)st.st_size, map, bytes, os_node);
+	rc = fill_on_node(from, loaded, map, bytes, os_node);
 	(void)munmap(map, bytes);
 	if (!rc && fcntl(fd, F_ADD_SEALS,
 			   F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
 		rc = -errno;
-	if (!rc) {
-		(void)close(from);
+	if (!rc)
 		return fd;
-	}
 close_fd:
 	(void)close(fd);
-close_from:
-	(void)close(from);
 	return rc;
 }

@@ -1037,6 +1037,112 @@ def test_loan_ends_by_itself_when_there_is_room():
     wait_loans(0)
 
 
+# --- guests that move to other cells ---------------------------------------------------------------
+
+def own_pages(pid):
+    """Pages of a guest process by node, without those of the kernel's own that it lets it see."""
+    counts = {}
+    with open(f"/proc/{pid}/numa_maps", encoding="ascii") as maps:
+        for line in maps:
+            if " file=anon_inode:" not in line:
+                for node, pages in re.findall(r"\bN(\d+)=(\d+)", line):
+                    counts[int(node)] = counts.get(int(node), 0) + int(pages)
+    return counts
+
+
+def lives_on(name, cell, pid):
+    """The guest is at home there and nowhere else, with all that it has."""
+    rows = [row for row in listing("ls")["guests"] if row["name"] == name and row["state"] == "running"]
+    equal("homes, process and needs", [(row["cell"], row["pid"], row["needs"]) for row in rows], [(cell, pid, [cell])])
+    equal("memory", {part["node"] for part in rows[0]["memory"]}, {cell})
+    equal("nodes of its RAM", set(lab.nodes_of_ram(pid)), {cell})
+    equal("nodes of its process", set(own_pages(pid)), {cell})
+    for thread, cpus in lab.cpus_of_threads(pid, ".").items():
+        check(cpus <= lab.cpus_of_node(cell), f"{thread} may run on {cpus}")
+    with open(f"/proc/{pid}/cgroup", encoding="ascii") as file:
+        check(f"cell-{cell}/{name}" in file.read(), "it is in another cell's control group")
+    check(os.path.exists(f"{lab.RUNTIME}/cell-{cell}/guests/{name}/console.sock"), "its folder is elsewhere")
+
+
+def settled(name, cell, pid):
+    try:
+        lives_on(name, cell, pid)
+    except (Failed, OSError) as failed:
+        settled.why = failed
+        return False
+    return True
+
+
+def wait_home(name, cell, pid):
+    try:
+        until("home", lambda: settled(name, cell, pid), 60)
+    except Failed:
+        raise settled.why from None
+    wait_loans(0)
+
+
+MOVES = {}
+
+
+def test_move_takes_a_guest_to_another_cell():
+    console = MOVES["mv"] = run_guest("mv", "--cell", 0, "--disk", disk("mv.img"), cpus=2)
+    console.wait_ready()
+    pid = guest_row("mv")["pid"]
+    wait_home("mv", 0, pid)
+    refuse(2, r"--cell", "move", "mv")
+    refuse(3, r"cell 9", "move", "mv", "--cell", 9)
+    refuse(3, r"no guest", "move", "nobody", "--cell", 1)
+    refuse(7, r"already", "move", "mv", "--cell", 0)
+    report = listing("move", "mv", "--cell", 1)
+    equal("moved", (report["from"], report["to"], report["bytes"]), (0, 1, 256 * MIB))
+    wait_home("mv", 1, pid)
+    goes_on(console)
+    console.ask("disk-write 42 8")
+    console.ask("disk-verify 42 8")
+    goes_on(lab.console_of("mv"))
+    events = [e["event"] for e in listing("events")["events"] if e["guest"] == "mv"]
+    check("guest-moved" in events and "guest-adopted" in events, events)
+    # Its new monitor can be replaced, and is then found again.
+    old = cell_row(1)["pid"]
+    os.kill(old, signal.SIGKILL)
+    monitor_comes_back(1, old)
+    wait_state("mv", "running")
+    wait_home("mv", 1, pid)
+    goes_on(console)
+
+
+def test_move_that_has_no_room_changes_nothing():
+    run_tiny("full", "--cell", 2, memory=f"{cell_row(2)['free_bytes'] // MIB // 2 * 2 - 64}M")
+    pid = guest_row("mv")["pid"]
+    refuse(5, r"no room", "move", "mv", "--cell", 2)
+    wait_home("mv", 1, pid)
+    must("kill", "full")
+    goes_on(MOVES["mv"])
+
+
+def test_move_survives_the_death_of_either_monitor():
+    """At whatever moment: it ends up with one home, and that one has all of it."""
+    console = MOVES["mv"]
+    pid = guest_row("mv")["pid"]
+    here = 1
+    for n, delay in enumerate((0.1, 0.4, 0.7)):
+        there = 1 - here
+        victim = (here, there)[n % 2]
+        old = cell_row(victim)["pid"]
+        work = subprocess.Popen([lab.CELLVISOR, "move", "mv", "--cell", str(there)],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        os.kill(old, signal.SIGKILL)
+        monitor_comes_back(victim, old)
+        work.wait(timeout=330)
+        wait_state("mv", "running")
+        until("a home", lambda: settled("mv", here, pid) or settled("mv", there, pid), 120)
+        wait_loans(0)
+        here = guest_row("mv")["cell"]
+        goes_on(console)
+    must("kill", "mv")
+
+
 def test_down_refuses_with_running_guests():
     refuse(7, r"g0.*--force|--force.*g0", "down")
 

@@ -57,11 +57,14 @@ static void on_done(void *ctx, const struct guest *g, const struct err *e)
 	snprintf(b->cause, sizeof(b->cause), "%s", g ? g->cause : "");
 }
 
+static const struct plan no_plan;
+
 static void open_keeper(struct bench *b)
 {
 	const struct keeper_cfg cfg = { .loop = &b->loop,
 		.dir = b->dir,
 		.cell = CELL,
+		.plan = &no_plan,
 		.exe_fd = open("/bin/false", O_RDONLY | O_CLOEXEC),
 		.events = { .event = on_event, .changed = on_change, .ctx = b } };
 	struct err e;
