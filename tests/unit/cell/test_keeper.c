@@ -437,6 +437,8 @@ Test(keeper, remembered_needs_stay_until_every_reason_is_known)
 	keeper_need(b.k, "web", KEEPER_NEED_MEMORY, (uint32_t[]){ 1 }, 1);
 	assert_needs(g, 3, (uint32_t[]){ 1, CELL, 5 });
 	keeper_need(b.k, "web", KEEPER_NEED_CPU, NULL, 0);
+	assert_needs(g, 3, (uint32_t[]){ 1, CELL, 5 });
+	keeper_need(b.k, "web", KEEPER_NEED_MOVE, NULL, 0);
 	assert_needs(g, 2, (uint32_t[]){ 1, CELL });
 	kill(row.proc.pid, SIGKILL);
 	turn(&b);
