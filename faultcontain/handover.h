@@ -11,10 +11,10 @@
 
 /* What the old home does, in this order. */
 enum move_step {
-	MOVE_ASK,    /* will the new home have it? */
-	MOVE_GATHER, /* its vCPUs come home from visits */
-	MOVE_MEMORY, /* all its RAM is borrowed of the new home, and moves there */
-	MOVE_RETURN, /* loans of third cells end */
+	MOVE_ASK,     /* will the new home have it? */
+	MOVE_GATHER,  /* its vCPUs come home from visits */
+	MOVE_MEMORY,  /* all its RAM is borrowed of the new home, and moves there */
+	MOVE_RETURN,  /* loans of third cells end */
 	MOVE_PROCESS, /* threads and the process's own memory */
 	MOVE_ORDER,   /* the guest process is told its new home */
 	MOVE_WAIT,    /* until the new home has it in its book */

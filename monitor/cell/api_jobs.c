@@ -44,7 +44,8 @@ static const json_t *good(struct job_op *j, const struct gather_reply *r)
 		return r->reply;
 	if (!r->reply)
 		err_set(&e, EXIT_NO_ANSWER,
-			"cell %u, which does it, does not answer; look with `cellvisor ls`, and try "
+			"cell %u, which does it, does not answer; look with `cellvisor ls`, and "
+			"try "
 			"again if it is not done",
 			j->cell);
 	fail(j, &e);

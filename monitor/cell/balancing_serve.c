@@ -292,8 +292,8 @@ static int move(struct monitor *m, const struct asker *who, const struct request
 		return err_set(e, EXIT_NOT_FOUND, "guest '%s' has no vCPU %u: it has 0 to %u",
 			r->name, r->vcpu, g->cpus - 1);
 	if (moving_has(m, g->name))
-		return err_set(e, EXIT_CONFLICT, "guest '%s' is on its way to another cell",
-			g->name);
+		return err_set(
+			e, EXIT_CONFLICT, "guest '%s' is on its way to another cell", g->name);
 	v = &g->vcpus[r->vcpu];
 	if (!v->known)
 		balancing_sample(m, began_ns, false);

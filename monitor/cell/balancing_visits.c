@@ -240,7 +240,8 @@ bool balancing_all_home(struct monitor *m, const char *name)
 			continue;
 		home = false;
 		if (visit->state == VISIT_THERE &&
-			balancing_leave(m, g, v, cpu_set_next(&m->plan->cells.cells[m->self].cpus, 0)))
+			balancing_leave(
+				m, g, v, cpu_set_next(&m->plan->cells.cells[m->self].cpus, 0)))
 			b->next_ns = 0;
 	}
 	return home;

@@ -366,7 +366,8 @@ static void input_vcpu(
 	i->vcpus[at] = (struct round_vcpu){ .guest = guest,
 		.allowed = vcpu->allowed,
 		.runnable = vcpu->runnable,
-		.held = vcpu->held || moving_has(m, g->name) || (visit && visit->state != VISIT_THERE),
+		.held = vcpu->held || moving_has(m, g->name) ||
+			(visit && visit->state != VISIT_THERE),
 		.moved_ns = vcpu->moved_ns,
 		.idle_ns = vcpu->runnable ? 0 : i->in.now_ns - vcpu->idle_since_ns };
 }

@@ -137,7 +137,8 @@ void jobs_serve(struct monitor *m, const struct asker *who, const struct request
 
 	if (!j) {
 		err_set(&e, EXIT_NOT_FOUND,
-			"cell %u does not know of this work any more: its monitor was replaced; look "
+			"cell %u does not know of this work any more: its monitor was replaced; "
+			"look "
 			"with `cellvisor ls`",
 			m->self);
 		asker_refuse(m, who, &e);

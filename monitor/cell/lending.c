@@ -446,10 +446,9 @@ static void give_back(struct monitor *m, uint32_t os_node, uint64_t units)
 
 static void borrow(struct monitor *m, uint32_t os_node, uint32_t guest, uint64_t units)
 {
-	const struct move_request r = { .lender = LENDING_ANY,
-		.node = os_node,
-		.lender_node = NODE_NONE,
-		.units = units };
+	const struct move_request r = {
+		.lender = LENDING_ANY, .node = os_node, .lender_node = NODE_NONE, .units = units
+	};
 	struct borrower *b = m->lending->borrowers;
 	struct err e;
 

@@ -112,8 +112,7 @@ bool borrower_rests(const struct monitor *m, const struct borrower *b, uint64_t 
 {
 	const struct guest *g = guest_book_find(keeper_book(m->keeper), b->name);
 
-	return g && g->state == GUEST_RUNNING && !b->op && !b->moving &&
-	       b->retry_ns <= now_ns;
+	return g && g->state == GUEST_RUNNING && !b->op && !b->moving && b->retry_ns <= now_ns;
 }
 
 uint32_t borrower_needs(const struct monitor *m, const struct borrower *b, bool needs[CELLS_MAX])
@@ -240,8 +239,7 @@ static bool decode_memory(struct fields *f, struct ram_layout *layout)
 
 bool ledger_decode(const json_t *ledger, struct borrower *b)
 {
-	static const char *const known[] = { "number", "memory", "loans",
-		MOVING_FROM, NULL };
+	static const char *const known[] = { "number", "memory", "loans", MOVING_FROM, NULL };
 	struct ram_layout layout = { .count = 0 };
 	struct hold holds[HOLDS_MAX];
 	const json_t *loans;

@@ -136,8 +136,8 @@ bool move_refused(struct monitor *m, const struct loan *line);
 void moves_turn(struct monitor *m);
 
 struct move_request {
-	uint32_t lender; /* or LENDING_ANY */
-	uint32_t node;	 /* own node to relieve, or to fill; NODE_NONE: any */
+	uint32_t lender;      /* or LENDING_ANY */
+	uint32_t node;	      /* own node to relieve, or to fill; NODE_NONE: any */
 	uint32_t lender_node; /* NODE_NONE: any of the lender's */
 	uint64_t units;
 	bool asked_for, whole, everywhere;

@@ -239,7 +239,8 @@ static bool pieces_away(struct lend_op *op, uint32_t to)
 			const uint32_t os_node = machine->nodes[i].os_node;
 			const uint32_t cell = cells_of_node(&m->plan->cells, i);
 
-			if ((cell == m->self || (op->everywhere && cell != lender)) && ram_on(&after, os_node) > 0 &&
+			if ((cell == m->self || (op->everywhere && cell != lender)) &&
+				ram_on(&after, os_node) > 0 &&
 				(op->from_node == NODE_NONE || op->from_node == os_node) &&
 				(best == NODE_NONE ||
 					ram_on(&after, os_node) > ram_on(&after, best)))
@@ -307,7 +308,8 @@ bool move_granted(struct monitor *m, const struct loan *line)
 			"many parts",
 			b->name);
 	/* A vCPU may have gone to one cell more meanwhile. */
-	if (borrower_needs(m, b, needs) >= b->cells_max && !needs[line->lender]) {
+	if (!op->everywhere && borrower_needs(m, b, needs) >= b->cells_max &&
+		!needs[line->lender]) {
 		err_set(&e, EXIT_CONFLICT,
 			"guest '%s' needs %u cells already, the most that it may", b->name,
 			b->cells_max);

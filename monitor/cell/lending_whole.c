@@ -22,7 +22,8 @@ static struct borrower *make_borrower(struct monitor *m, const struct guest *g, 
 		b = borrower_add(m, g, spec, home);
 	if (!b)
 		err_set(e, EXIT_CONFLICT,
-			"on which nodes the memory of guest '%s' lies is known to the kernel alone: it "
+			"on which nodes the memory of guest '%s' lies is known to the kernel "
+			"alone: it "
 			"was started without a plan by node",
 			g->name);
 	free(spec);
@@ -104,8 +105,7 @@ int lending_whole_return(struct monitor *m, const char *name, uint32_t lender, u
 		struct hold *h = &b->holds[i];
 		int rc;
 
-		if (h->line.lender == except ||
-			(lender != LENDING_ANY && h->line.lender != lender))
+		if (h->line.lender == except || (lender != LENDING_ANY && h->line.lender != lender))
 			continue;
 		r.units = h->line.units;
 		rc = move_return(m, b, h, &r, e);

@@ -228,8 +228,8 @@ static void work(struct mover_job *job)
 
 	if (o->house.wanted) {
 		begun_ns = now_ns();
-		job->result.rc = mover_house(
-			o, &job->result.pages, &job->result.left, &job->result.e);
+		job->result.rc =
+			mover_house(o, &job->result.pages, &job->result.left, &job->result.e);
 		job->result.took_ns = now_ns() - begun_ns;
 		return;
 	}

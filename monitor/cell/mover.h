@@ -31,8 +31,8 @@ struct mover_piece {
 /* All of the process, with what it has beside guest RAM, goes to another cell. */
 struct mover_house {
 	bool wanted;
-	char group[CGROUP_PATH_BYTES];  /* that it joins */
-	struct cgroup_limits limits;	/* of the group; its sets are the two below */
+	char group[CGROUP_PATH_BYTES]; /* that it joins */
+	struct cgroup_limits limits;   /* of the group; its sets are the two below */
 	struct cpu_set group_cpus;
 	struct node_set from, to;
 	struct cpu_set cpus; /* for all its threads */

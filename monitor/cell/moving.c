@@ -135,10 +135,8 @@ static void expected(struct monitor *m, void *ctx, const struct gather_reply rep
 				     ? NODE_NONE
 				     : machine_node_of(&m->plan->machine, (uint32_t)node);
 
-		if (n != NODE_NONE && cells_of_node(&m->plan->cells, n) == v->to &&
-			bytes > keep) {
-			v->room[n] =
-				(uint64_t)(bytes - keep) / VNUMA_UNIT_BYTES * VNUMA_UNIT_BYTES;
+		if (n != NODE_NONE && cells_of_node(&m->plan->cells, n) == v->to && bytes > keep) {
+			v->room[n] = (uint64_t)(bytes - keep) / VNUMA_UNIT_BYTES * VNUMA_UNIT_BYTES;
 			sum += v->room[n];
 		}
 	}
@@ -292,8 +290,8 @@ static void make_home(const struct move *v, struct guest_home *home)
 	home->cell = v->to;
 	lending_whole_home(m, v->name, home);
 	for (uint32_t i = 0; i < home->node_count; i++)
-		cpu_set_merge(&cpus,
-			&machine->nodes[machine_node_of(machine, home->nodes[i])].cpus);
+		cpu_set_merge(
+			&cpus, &machine->nodes[machine_node_of(machine, home->nodes[i])].cpus);
 	if (cpu_set_empty(&cpus)) {
 		cpus = *all;
 		known = false;
@@ -352,8 +350,8 @@ static json_t *report(const struct move *v, char *text, size_t room)
 	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f}", "guest", v->name,
 		"from", (json_int_t)m->self, "to", (json_int_t)v->to, "bytes",
 		(json_int_t)v->memory_bytes, "pages", (json_int_t)v->pages, "process_pages",
-		(json_int_t)v->process_pages, "memory_ms", (double)v->memory_ns / 1e6,
-		"process_ms", (double)v->process_ns / 1e6, "handover_ms",
+		(json_int_t)v->process_pages, "memory_ms", (double)v->memory_ns / 1e6, "process_ms",
+		(double)v->process_ns / 1e6, "handover_ms",
 		(double)(monitor_now_ns() - v->ordered_ns) / 1e6, "total_ms",
 		(double)total_ns / 1e6);
 }
@@ -473,8 +471,7 @@ static int judge(const struct monitor *m, const char *name, uint32_t to, struct 
 	const struct guest *g = guest_book_find(keeper_book(m->keeper), name);
 
 	if (!g)
-		return err_set(
-			e, EXIT_NOT_FOUND, "no guest '%s'; `cellvisor ls` lists them", name);
+		return err_set(e, EXIT_NOT_FOUND, "no guest '%s'; `cellvisor ls` lists them", name);
 	if (guest_ended(g))
 		return err_set(e, EXIT_CONFLICT, "guest '%s' is not running: it is %s (%s)", name,
 			guest_state_name(g->state), g->cause);
@@ -483,8 +480,8 @@ static int judge(const struct monitor *m, const char *name, uint32_t to, struct 
 			"guest '%s' is still starting, or its process is not connected; try again",
 			name);
 	if (to >= m->plan->cells.cell_count)
-		return err_set(e, EXIT_NOT_FOUND, "there is no cell %u; there are cells 0 to %u", to,
-			m->plan->cells.cell_count - 1);
+		return err_set(e, EXIT_NOT_FOUND, "there is no cell %u; there are cells 0 to %u",
+			to, m->plan->cells.cell_count - 1);
 	if (to == m->self)
 		return err_set(e, EXIT_CONFLICT, "guest '%s' is on cell %u already", name, to);
 	if (monitor_cell_state(m, to) == CELL_DEAD)
@@ -555,7 +552,7 @@ uint64_t moving_due(const struct monitor *m, uint64_t now_ns)
 
 	for (const struct move *v = m->moving->moves; v; v = v->next)
 		if (!v->busy) {
-			uint64_t at = v->look_ns > now_ns		? v->look_ns
+			uint64_t at = v->look_ns > now_ns    ? v->look_ns
 				      : v->step == MOVE_WAIT ? now_ns + LOOK_NS
 							     : now_ns;
 

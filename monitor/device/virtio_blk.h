@@ -60,7 +60,7 @@ struct virtio_blk {
 	struct io_uring ring; /* the thread's alone once it runs */
 	pthread_t thread;
 	bool thread_runs, quit;
-	atomic_bool moved; /* the thread's CPUs are others; not guarded */
+	atomic_bool moved;   /* the thread's CPUs are others; not guarded */
 	bool draining;	     /* takes and answers nothing until in_flight is 0 */
 	bool durable_writes; /* no flush negotiated */
 	uint32_t in_flight;

@@ -42,12 +42,12 @@
 /* --- monitor to guest --- */
 
 enum guest_order_op {
-	ORDER_START, /* the first and only the first message on fd 3 */
-	ORDER_STOP,  /* press the power button; the guest may take its time, or ignore it */
-	ORDER_KILL,  /* end at once: state stopped, cause "killed", exit status 0 */
-	ORDER_SHOW,  /* answered by REPORT_SHOWN */
-	ORDER_KEEP,  /* keep this ledger, in place of the one before */
-	ORDER_PING,  /* answered by REPORT_PONG at once, if its event loop turns */
+	ORDER_START,  /* the first and only the first message on fd 3 */
+	ORDER_STOP,   /* press the power button; the guest may take its time, or ignore it */
+	ORDER_KILL,   /* end at once: state stopped, cause "killed", exit status 0 */
+	ORDER_SHOW,   /* answered by REPORT_SHOWN */
+	ORDER_KEEP,   /* keep this ledger, in place of the one before */
+	ORDER_PING,   /* answered by REPORT_PONG at once, if its event loop turns */
 	ORDER_REHOME, /* another cell is the home from now on: see docs/moving.md */
 	ORDER_OP_COUNT,
 };
@@ -57,7 +57,7 @@ struct guest_order {
 	enum guest_order_op op;
 	struct guest_spec spec; /* of ORDER_START */
 	struct guest_home home; /* of ORDER_START, _REHOME */
-	json_t *ledger; /* of ORDER_KEEP, _REHOME: an object, owned; see guest_order_fini */
+	json_t *ledger;		/* of ORDER_KEEP, _REHOME: an object, owned; see guest_order_fini */
 };
 
 /*

@@ -99,7 +99,8 @@ Test(ledger, refuses)
 	static const char *const table[] = {
 		"{}",
 		"{\"number\":1,\"memory\":[1,2]}",
-		"{\"number\":0,\"memory\":[1,2],\"loans\":[]}",
+		"{\"number\":0,\"memory\":[1,2],\"loans\":[LOAN]}",
+		"{\"number\":-1,\"memory\":[1,2],\"loans\":[]}",
 		"{\"number\":1,\"memory\":[],\"loans\":[]}",
 		"{\"number\":1,\"memory\":[1],\"loans\":[]}",
 		"{\"number\":1,\"memory\":[1,0],\"loans\":[]}",

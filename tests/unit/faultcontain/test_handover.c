@@ -203,7 +203,12 @@ static void step(struct world *w, int n, unsigned int from)
 static struct world at_home(void)
 {
 	struct world w = { .m = { { .alive = true, .has = true }, { .alive = true } },
-		.g = { .home = 0, .door = 0, .conn = 0, .folder = 0, .order = NOBODY, .from = NOBODY } };
+		.g = { .home = 0,
+			.door = 0,
+			.conn = 0,
+			.folder = 0,
+			.order = NOBODY,
+			.from = NOBODY } };
 
 	tell(&w, 0);
 	tell(&w, 1);
@@ -312,6 +317,6 @@ Test(move_after, undoes_what_was_done_and_nothing_after_the_order)
 		cr_assert_eq(move_after(MOVE_UNDO_MEMORY, event), MOVE_FAILED);
 	}
 	for (int step = MOVE_ASK; step < MOVE_STEP_COUNT; step++)
-		cr_assert_eq(move_after(step, MOVE_ENDED), step == MOVE_DONE ? MOVE_DONE : MOVE_FAILED,
-			"%d", step);
+		cr_assert_eq(move_after(step, MOVE_ENDED),
+			step == MOVE_DONE ? MOVE_DONE : MOVE_FAILED, "%d", step);
 }

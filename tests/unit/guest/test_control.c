@@ -16,6 +16,7 @@
 
 /* A guest's line with a monitor at its other end. */
 struct line {
+	uint32_t rehomed;
 	char path[64];
 	struct reactor reactor;
 	struct control control;
@@ -51,6 +52,17 @@ static void describe(void *ctx, struct guest_report *r)
 	};
 }
 
+/* Cell 9 is none for this guest. */
+static bool rehome(void *ctx, const struct guest_home *home)
+{
+	struct line *l = ctx;
+
+	if (home->cell == 9)
+		return false;
+	l->rehomed = home->cell;
+	return true;
+}
+
 /* Of errors 1 .. errors, those after errors_told wait. */
 static bool next_error(void *ctx, struct guest_report *r)
 {
@@ -75,6 +87,7 @@ static void error_told(void *ctx, const struct guest_report *r)
 static void line_init(struct line *l)
 {
 	struct control_env env = { .order = on_order,
+		.rehome = rehome,
 		.describe = describe,
 		.next_error = next_error,
 		.error_told = error_told,
@@ -200,6 +213,37 @@ Test(control, the_last_ledger_is_shown_to_the_next_monitor)
 	turn(&l);
 	cr_assert(next(&l, &r, &fd));
 	cr_assert_eq(json_integer_value(json_object_get(r.ledger, "n")), 2);
+	guest_report_fini(&r);
+	line_fini(&l);
+}
+
+#define NEW_HOME(cell)                                                                             \
+	"{\"op\":\"rehome\",\"home\":{\"cell\":" cell                                              \
+	",\"nodes\":[2],\"cpus\":[4]},\"ledger\":{\"n\":7}}"
+
+Test(control, a_new_home_is_gone_to_at_once_and_told_the_ledger_that_came_with_it)
+{
+	struct guest_report r;
+	struct line l;
+	char byte;
+	int fd;
+
+	line_init(&l);
+	send_text(&l, "{\"op\":\"keep\",\"ledger\":{\"n\":1}}");
+	send_text(&l, NEW_HOME("9"));
+	turn(&l);
+	cr_assert_eq(l.rehomed, 0u);
+	cr_assert_eq(recv(l.monitor, &byte, 1, MSG_DONTWAIT), -1, "it stays with this monitor");
+	new_monitor_listens(&l);
+	send_text(&l, NEW_HOME("2"));
+	turn(&l);
+	cr_assert_eq(l.rehomed, 2u);
+	cr_assert_eq(recv(l.monitor, &byte, 1, MSG_DONTWAIT), 0, "it has closed the old socket");
+	close(l.monitor);
+	accept_guest(&l);
+	cr_assert(next(&l, &r, &fd));
+	cr_assert_eq(r.op, REPORT_REGISTER);
+	cr_assert_eq(json_integer_value(json_object_get(r.ledger, "n")), 7);
 	guest_report_fini(&r);
 	line_fini(&l);
 }

@@ -139,6 +139,27 @@ Test(report, a_ledger_is_carried_and_not_looked_into)
 	guest_order_fini(&o);
 }
 
+Test(report, a_new_home_is_carried_with_its_ledger)
+{
+	struct guest_order o = { .op = ORDER_REHOME,
+		.home = a_home(),
+		.ledger = parse("{\"from\":3}") },
+			   back;
+	json_t *value = guest_order_encode(&o), *home = guest_home_encode(&o.home), *got;
+	struct err e;
+
+	cr_assert_eq(guest_order_decode(value, &back, &e), 0, "%s", e.text);
+	cr_assert_eq(back.op, ORDER_REHOME);
+	cr_assert(json_equal(back.ledger, o.ledger));
+	got = guest_home_encode(&back.home);
+	cr_assert(json_equal(got, home));
+	json_decref(got);
+	json_decref(home);
+	json_decref(value);
+	guest_order_fini(&back);
+	guest_order_fini(&o);
+}
+
 Test(report, a_ledger_has_a_bound)
 {
 	char text[REPORT_LEDGER_BYTES_MAX + 64];
@@ -168,6 +189,11 @@ Test(report, refuses_orders)
 		"[\"start\"]",
 		"{\"op\":7}",
 		"{\"op\":\"dance\"}",
+		"{\"op\":\"rehome\"}",
+		"{\"op\":\"rehome\",\"ledger\":{}}",
+		"{\"op\":\"rehome\"," HOME "}",
+		"{\"op\":\"rehome\"," HOME ",\"ledger\":[]}",
+		"{\"op\":\"rehome\",\"home\":{},\"ledger\":{}}",
 		"{\"op\":\"keep\"}",
 		"{\"op\":\"keep\",\"ledger\":[]}",
 		"{\"op\":\"keep\",\"ledger\":7}",
