@@ -23,7 +23,9 @@ static void try_ledger(const json_t *value)
 	CHECK(b && again);
 	if (ledger_decode(value, b)) {
 		CHECK(b->layout.count > 0 && b->layout.count <= RAM_RANGES_MAX);
-		CHECK(b->hold_count <= HOLDS_MAX && b->number > 0);
+		CHECK(b->hold_count <= HOLDS_MAX);
+		/* One that has just come from another cell has none yet, and no loans. */
+		CHECK(b->number > 0 || b->hold_count == 0);
 		for (uint32_t i = 0; i < b->hold_count; i++)
 			CHECK(b->holds[i].line.units > 0 && b->holds[i].line.lender < CELLS_MAX);
 		back = ledger_encode(b);
