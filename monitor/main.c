@@ -27,6 +27,8 @@ static const struct subcommand subcommands[] = {
 	{ "borrow", "borrow memory of another cell for a guest", cli_borrow },
 	{ "give-back", "move borrowed memory home again", cli_give_back },
 	{ "move", "move a running guest to another cell", cli_move },
+	{ "drain", "empty a cell: its guests move to others", cli_drain },
+	{ "undrain", "use a drained cell again", cli_undrain },
 	{ "events", "show what happened, on all cells, in order of time", cli_events },
 	{ "inject", "inject a fault, to see it contained", cli_inject },
 	{ "revive", "take a repaired cell back", cli_revive },

@@ -303,6 +303,10 @@ void api_line(void *ctx, struct server_conn who, const char *line, size_t bytes)
 	case REQUEST_MOVE:
 		api_move(op);
 		break;
+	case REQUEST_DRAIN:
+	case REQUEST_UNDRAIN:
+		api_drain(op);
+		break;
 	case REQUEST_EVENTS:
 		api_events(op);
 		break;

@@ -37,6 +37,7 @@ void api_vcpus(struct op *op);
 void api_move_vcpu(struct op *op);
 void api_loan(struct op *op);
 void api_move(struct op *op);
+void api_drain(struct op *op);
 
 /* Sends {"progress":text}. */
 void op_progress(struct op *op, const char *text);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Work of one cell that takes long, followed for a client: a guest moves. */
+/* Work of one cell that takes long, followed for a client: a guest moves, a cell is drained. */
 
 #include <stdlib.h>
 
@@ -127,6 +127,50 @@ void api_move(struct op *op)
 		op_job(op, g->home,
 			json_pack("{s:s, s:s, s:I}", "op", "cell-move", "name", op->r.name, "cell",
 				(json_int_t)op->r.cell));
+		return;
+	}
+	op_refuse(op, &e);
+}
+
+/* One cell was asked; its answer is the client's. */
+static void answered(struct monitor *m, void *ctx, const struct gather_reply replies[CELLS_MAX])
+{
+	struct op *op = ctx;
+	json_t *reply = replies[op->r.cell].reply;
+	struct err e;
+
+	(void)m;
+	if (reply && reply_ok(reply, &e)) {
+		op_reply(op, json_incref(reply));
+		return;
+	}
+	if (!reply)
+		err_set(&e, EXIT_NO_ANSWER, "cell %u did not answer; try again", op->r.cell);
+	op_refuse(op, &e);
+}
+
+void api_drain(struct op *op)
+{
+	struct monitor *m = op->m;
+	const uint32_t cell = op->r.cell;
+	bool cells[CELLS_MAX];
+	struct err e;
+
+	if (cell >= m->plan->cells.cell_count) {
+		err_set(&e, EXIT_NOT_FOUND, "there is no cell %u; there are cells 0 to %u", cell,
+			m->plan->cells.cell_count - 1);
+	} else if (monitor_cell_state(m, cell) == CELL_DEAD) {
+		err_set(&e, EXIT_NOT_FOUND, "cell %u is dead", cell);
+	} else if (!api_askable(m, cell)) {
+		err_set(&e, EXIT_NO_ANSWER, "the monitor of cell %u can't be asked now; try again",
+			cell);
+	} else if (op->r.op == REQUEST_DRAIN) {
+		op_job(op, cell, json_pack("{s:s}", "op", "cell-drain"));
+		return;
+	} else {
+		only_cell(cells, cell);
+		gather_start(m, json_pack("{s:s}", "op", "cell-undrain"), cells,
+			monitor_now_ns() + API_LIST_NS, answered, op);
 		return;
 	}
 	op_refuse(op, &e);

@@ -54,10 +54,14 @@ static json_t *cell_row(const struct monitor *m, uint32_t cell, const json_t *re
 	enum cell_state state = monitor_cell_state(m, cell);
 	const char *name = cell_state_name(state);
 	const json_t *free_bytes = json_object_get(reply, "free_bytes");
+	const char *closed = json_string_value(json_object_get(reply, "closed"));
 	json_t *row;
 
 	if (!reply && state == CELL_ALIVE)
 		name = "silent";
+	/* Closed: shown instead of alive, for it is no place for guests. */
+	if (reply && closed && (!strcmp(closed, "drained") || !strcmp(closed, "draining")))
+		name = closed;
 	row = json_pack("{s:I, s:o, s:o, s:s, s:I, s:I, s:I}", "cell", (json_int_t)cell, "nodes",
 		plan_cell_nodes(m->plan, cell), "cpus", cell_cpus(m, cell), "state", name, "pid",
 		json_integer_value(json_object_get(reply, "pid")), "incarnation",

@@ -237,7 +237,14 @@ static bool take_reservations(struct run_op *run, const struct gather_reply repl
 			continue;
 		}
 		run->reserved[cell] = true;
-		run->state.alive[cell] = true;
+		run->state.alive[cell] = !json_is_true(json_object_get(reply, "closed"));
+		if (!run->state.alive[cell] && run->place.cell == cell) {
+			good = false;
+			err_set(&run->e, EXIT_CONFLICT,
+				"cell %u takes no guests: it is drained; `cellvisor undrain %u` "
+				"changes that",
+				cell, cell);
+		}
 		survey_memory(m, &run->state, json_object_get(reply, "free"));
 	}
 	return good;

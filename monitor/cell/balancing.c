@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "monitor/cell/balancing_internal.h"
+#include "monitor/cell/draining.h"
 #include "monitor/cell/recovery.h"
 #include "numa/check.h"
 
@@ -95,7 +96,7 @@ static void count_loads(struct monitor *m, uint64_t now_ns, const struct bal_inp
 		uint32_t load = b->own[cpu] + visitors_on(b->visitors, cpu);
 		struct loads_cpu told = { .runnable =
 						  (uint16_t)(load > LOADS_MAX ? LOADS_MAX : load),
-			.usable = cpu_set_has(&b->online, cpu) };
+			.usable = cpu_set_has(&b->online, cpu) && !draining_closed(m) };
 
 		b->busy |= load > 1;
 		if (load > 0 || !b->cpu_busy_ns[cpu])

@@ -48,6 +48,9 @@ void balancing_dead(struct monitor *m, uint32_t cell);
 int balancing_place_gang(
 	struct monitor *m, const struct guest_spec *spec, struct guest_home *home, struct err *e);
 
+/* CPUs of this cell that vCPUs of others use. */
+uint32_t balancing_visitors(const struct monitor *m);
+
 /*
  * Has a guest's vCPUs end their visits to other cells. true: none is away, or about to be.
  */

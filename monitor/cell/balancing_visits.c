@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "monitor/cell/balancing_internal.h"
+#include "monitor/cell/draining.h"
 #include "monitor/cell/recovery.h"
 #include "numa/check.h"
 
@@ -225,6 +226,11 @@ bool balancing_leave(struct monitor *m, struct bal_guest *g, uint32_t vcpu, uint
 {
 	g->vcpus[vcpu].home_cpu = cpu;
 	return visits_leave(m->balancing->visits, g->name, vcpu);
+}
+
+uint32_t balancing_visitors(const struct monitor *m)
+{
+	return m->balancing->visitors->count;
 }
 
 bool balancing_all_home(struct monitor *m, const char *name)
@@ -447,7 +453,7 @@ void balancing_visit(
 		return;
 	}
 	room.ours = balancing_cell_of(m, msg.cpu) == m->self;
-	room.usable = cpu_set_has(&b->online, msg.cpu);
+	room.usable = cpu_set_has(&b->online, msg.cpu) && !draining_closed(m);
 	room.not_now = m->going_down || recovery_live_count(m) == 0;
 	if (room.ours)
 		room.runnable = b->own[msg.cpu];

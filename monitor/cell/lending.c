@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "monitor/cell/draining.h"
 #include "monitor/cell/lending_internal.h"
 #include "monitor/cell/recovery.h"
 #include "monitor/cell/room.h"
@@ -522,6 +523,21 @@ static void obey_recalls(struct monitor *m, uint64_t now_ns)
 		}
 }
 
+void lending_recall_all(struct monitor *m)
+{
+	const struct cell_plan *c = &m->plan->cells.cells[m->self];
+
+	for (uint32_t i = 0; i < c->node_count; i++)
+		recall(m, m->plan->machine.nodes[c->nodes[i]].os_node, UINT64_MAX,
+			monitor_now_ns());
+	lending_pump(m);
+}
+
+uint64_t lending_all_lent(const struct monitor *m)
+{
+	return loans_lent(m->lending->book, NODE_NONE) * VNUMA_UNIT_BYTES;
+}
+
 static bool has_part(const struct monitor *m)
 {
 	return m->lending->borrowers || loans_lent(m->lending->book, NODE_NONE) > 0;
@@ -542,7 +558,8 @@ static void look(struct monitor *m, uint64_t now_ns)
 		if (b->settle && borrower_rests(m, b, now_ns))
 			move_settle(m, b);
 	obey_recalls(m, now_ns);
-	for (uint32_t i = 0; i < c->node_count; i++)
+	/* A closed cell wants nothing: what is left here leaves. */
+	for (uint32_t i = 0; i < c->node_count && !draining_closed(m); i++)
 		look_after(m, c->nodes[i], now_ns);
 }
 

@@ -15,6 +15,7 @@
 #include "faultcontain/cellset.h"
 #include "monitor/cell/keeper.h"
 #include "monitor/err.h"
+#include "numa/cells.h"
 
 struct monitor;
 
@@ -98,6 +99,12 @@ int lending_whole_return(struct monitor *m, const char *name, uint32_t lender, u
 void lending_whole_home(const struct monitor *m, const char *name, struct guest_home *home);
 /* What its process is to keep for its new home: a new reference. */
 json_t *lending_whole_ledger(const struct monitor *m, const char *name);
+
+/* Bytes that this cell lends, and by cell how far others' memory is: from its nearest CPUs. */
+uint64_t lending_all_lent(const struct monitor *m);
+void lending_distances(const struct monitor *m, uint8_t distance[CELLS_MAX]);
+/* Wants all that it lends back, if it did not want it a moment ago. */
+void lending_recall_all(struct monitor *m);
 
 /* What its process is to keep for later lives of this monitor: a new reference. */
 json_t *lending_ledger(const struct monitor *m, const char *name);

@@ -162,7 +162,5 @@ void start_struck(struct monitor *m, const struct loan *line);
 void lending_pump(struct monitor *m);
 /* Is this loan in the book and usable? */
 bool lending_held(const struct monitor *m, uint64_t id);
-/* From the nearest own CPUs to the cell's memory, by cell. */
-void lending_distances(const struct monitor *m, uint8_t distance[CELLS_MAX]);
 
 #endif

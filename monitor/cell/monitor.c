@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "monitor/cell/balancing.h"
+#include "monitor/cell/draining.h"
 #include "monitor/cell/jobs.h"
 #include "monitor/cell/lending.h"
 #include "monitor/cell/moving.h"
@@ -428,6 +429,7 @@ static int monitor_open(struct monitor *m, const struct options *o, struct err *
 		m->events, m->self, runtime_cell_path(path, m->dir, m->self, "events.jsonl"));
 	jobs_open(m);
 	moving_open(m);
+	draining_open(m);
 	if ((rc = open_signals(m, e)) || (rc = open_keeper(m, e)) || (rc = balancing_open(m, e)) ||
 		(rc = recovery_open(m, o->born, e)) || (rc = lending_open(m, o->born, e)) ||
 		(rc = open_fabric(m, e)))
@@ -449,6 +451,7 @@ static void monitor_close(struct monitor *m)
 	balancing_close(m);
 	lending_close(m);
 	moving_close(m);
+	draining_close(m);
 	jobs_close(m);
 	keeper_close(m->keeper);
 	for (uint32_t cell = 0; cell < CELLS_MAX; cell++)
@@ -472,6 +475,8 @@ static uint64_t next_due(const struct monitor *m, uint64_t now_ns)
 	other = lending_due(m, now_ns);
 	due = other < due ? other : due;
 	other = moving_due(m, now_ns);
+	due = other < due ? other : due;
+	other = draining_due(m, now_ns);
 	due = other < due ? other : due;
 	other = jobs_due(m);
 	due = other < due ? other : due;
@@ -511,6 +516,7 @@ static void run(struct monitor *m)
 		lending_turn(m, now_ns);
 		restart_turn(m, now_ns);
 		moving_turn(m, now_ns);
+		draining_turn(m, now_ns);
 		jobs_turn(m, now_ns);
 		tell_peers(m);
 		gather_turn(m);

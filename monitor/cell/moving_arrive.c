@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "monitor/cell/draining.h"
 #include "monitor/cell/lending.h"
 #include "monitor/cell/moving_internal.h"
 #include "monitor/cell/request.h"
@@ -20,6 +21,10 @@ void moving_serve_expect(struct monitor *m, const struct asker *who, const struc
 
 	if (m->going_down)
 		err_set(&e, EXIT_CONFLICT, "the cells are going down");
+	else if (draining_closed(m))
+		err_set(&e, EXIT_CONFLICT,
+			"cell %u takes no guests: it is %s; `cellvisor undrain %u` changes that",
+			m->self, draining_name(m), m->self);
 	else if (g && !guest_ended(g))
 		err_set(&e, EXIT_CONFLICT, "guest '%s' is on cell %u already", r->name, m->self);
 	else if (guest_book_live(keeper_book(m->keeper), NULL) >= GUESTS_LIVE_MAX)

@@ -32,6 +32,8 @@ enum request_op {
 	REQUEST_BORROW,
 	REQUEST_GIVE_BACK,
 	REQUEST_MOVE,
+	REQUEST_DRAIN,
+	REQUEST_UNDRAIN,
 	REQUEST_EVENTS,
 	REQUEST_INJECT,
 	REQUEST_DOWN,
@@ -50,7 +52,9 @@ enum request_op {
 	REQUEST_CELL_GIVE_BACK,
 	REQUEST_CELL_MOVE,   /* a guest of its own to another cell; answered by a job's number */
 	REQUEST_CELL_EXPECT, /* will it have that guest? */
-	REQUEST_CELL_JOB,    /* how does that job go on? */
+	REQUEST_CELL_DRAIN,  /* empty it; answered by a job's number */
+	REQUEST_CELL_UNDRAIN,
+	REQUEST_CELL_JOB, /* how does that job go on? */
 	REQUEST_CELL_EVENTS,
 	REQUEST_CELL_DOWN, /* end all guests, and then this monitor */
 	REQUEST_OP_COUNT,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "monitor/cell/room.h"
 
+#include "monitor/cell/draining.h"
 #include "monitor/cell/lending.h"
 #include "monitor/cell/state.h"
 #include "numa/host/bind.h"
@@ -11,7 +12,7 @@ uint64_t room_of(const struct monitor *m, uint32_t n)
 	const uint32_t os_node = m->plan->machine.nodes[n].os_node;
 	struct node_memory memory = { .available_bytes = 0 };
 
-	if (bind_node_memory(os_node, &memory))
+	if (draining_closed(m) || bind_node_memory(os_node, &memory))
 		return 0;
 	return place_room(m->plan->start_bytes[n],
 		guest_book_promised(keeper_book(m->keeper), os_node) + lending_lent(m, os_node),

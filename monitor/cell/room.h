@@ -13,7 +13,8 @@
 
 struct monitor;
 
-/* Bytes of a node (index) of this cell that neither guests nor other cells were promised. */
+/* Bytes of a node (index) of this cell that neither guests nor other cells were promised; none if
+ * it is closed. */
 uint64_t room_of(const struct monitor *m, uint32_t n);
 
 /* [{"node","bytes"}] of this cell's nodes, a new reference; *sum of them. */

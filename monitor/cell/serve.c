@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "monitor/cell/balancing.h"
+#include "monitor/cell/draining.h"
 #include "monitor/cell/jobs.h"
 #include "monitor/cell/lending.h"
 #include "monitor/cell/moving.h"
@@ -64,6 +65,8 @@ static void serve_rows(struct monitor *m, const struct asker *who)
 		(json_int_t)sum, "free", nodes, "settling", m->settled_ns != 0, "guests",
 		guest_rows(m));
 	CHECK(reply != NULL);
+	if (draining_name(m))
+		json_object_set_new(reply, "closed", json_string(draining_name(m)));
 	lending_describe(m, reply);
 	asker_reply(m, who, reply);
 }
@@ -155,8 +158,9 @@ static void serve_reserve(struct monitor *m, const struct asker *who, const stru
 		slot->cell = asking_cell(m, who);
 		slot->token = r->token;
 		slot->until_ns = monitor_now_ns() + RESERVATION_NS;
-		asker_reply(
-			m, who, json_pack("{s:b, s:o}", "ok", 1, "free", room_by_node(m, &sum)));
+		asker_reply(m, who,
+			json_pack("{s:b, s:o, s:b}", "ok", 1, "free", room_by_node(m, &sum),
+				"closed", (int)draining_closed(m)));
 		return;
 	}
 	asker_refuse(m, who, &e);
@@ -196,6 +200,10 @@ static int start(struct monitor *m, const struct asker *who, const struct reques
 		rc = guest_home_decode(r->home, home, e);
 	if (!rc && m->going_down)
 		rc = err_set(e, EXIT_CONFLICT, "the cells are going down");
+	if (!rc && draining_closed(m))
+		rc = err_set(e, EXIT_CONFLICT,
+			"cell %u takes no guests: it is %s; `cellvisor undrain %u` changes that",
+			m->self, draining_name(m), m->self);
 	if (!rc)
 		rc = guest_home_covers(home, spec->memory_bytes, e);
 	if (!rc)
@@ -360,6 +368,12 @@ void serve_request(struct monitor *m, const struct asker *who, const json_t *req
 		break;
 	case REQUEST_CELL_EXPECT:
 		moving_serve_expect(m, who, &r);
+		break;
+	case REQUEST_CELL_DRAIN:
+		draining_serve(m, who);
+		break;
+	case REQUEST_CELL_UNDRAIN:
+		draining_serve_undo(m, who);
 		break;
 	case REQUEST_CELL_JOB:
 		jobs_serve(m, who, &r);

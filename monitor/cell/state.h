@@ -46,6 +46,7 @@ struct balancing;
 struct lending;
 struct restarting;
 struct moving;
+struct draining;
 struct jobs;
 
 struct monitor {
@@ -63,8 +64,9 @@ struct monitor {
 	struct restarting *restarting; /* guests that are started again */
 	struct balancing *balancing;   /* where vCPUs run */
 	struct lending *lending;       /* memory lent to other cells and borrowed of them */
-	struct moving *moving;	     /* guests on their way to other cells */
-	struct jobs *jobs;	     /* work that someone follows */
+	struct moving *moving;	       /* guests on their way to other cells */
+	struct draining *draining;     /* whether this cell is to be used */
+	struct jobs *jobs;	       /* work that someone follows */
 	struct event_log *events;
 	struct replica replicas[CELLS_MAX]; /* that of `self` is unused */
 	struct replica remembered;	    /* what a peer knows of our former life */

@@ -25,6 +25,8 @@ struct subcommand {
 void cli_progress(void *ctx, const json_t *line);
 
 int cli_move(int argc, char **argv);
+int cli_drain(int argc, char **argv);
+int cli_undrain(int argc, char **argv);
 int cli_borrow(int argc, char **argv);
 int cli_console(int argc, char **argv);
 int cli_down(int argc, char **argv);

@@ -1143,6 +1143,55 @@ def test_move_survives_the_death_of_either_monitor():
     must("kill", "mv")
 
 
+def test_drain_empties_a_cell_and_undrain_opens_it():
+    refuse(3, r"cell 9", "drain", 9)
+    console = run_guest("dr", "--cell", 1)
+    console.wait_ready()
+    pid = guest_row("dr")["pid"]
+    lender = run_guest("dl", "--cell", 2, "--cells-max", 2)
+    lender.wait_ready()
+    must("borrow", "dl", "--size", "32M", "--from", 1)
+    stays = [row["name"] for row in listing("ls")["guests"] if row["cell"] == 1 and row["state"] == "running"]
+    must("drain", 1)
+    equal("state", cell_row(1)["state"], "drained")
+    equal("lent", cell_row(1)["lent_bytes"], 0)
+    rows = {row["name"]: row for row in listing("ls")["guests"] if row["state"] == "running"}
+    check(all(rows[name]["cell"] != 1 for name in stays), f"{stays} are still there")
+    wait_home("dr", rows["dr"]["cell"], pid)
+    equal("needs of the borrower", rows["dl"]["needs"], [2])
+    goes_on(console)
+    goes_on(lender)
+    refuse(7, r"undrain", "run", "no", "--kernel", TINY_HOLD, "--memory", "64M", "--cell", 1)
+    refuse(7, r"undrain", "move", "dr", "--cell", 1)
+    # It stays closed whatever becomes of its monitor.
+    old = cell_row(1)["pid"]
+    os.kill(old, signal.SIGKILL)
+    until("a new monitor", lambda: cell_row(1)["pid"] not in (0, old) and cell_row(1)["state"] == "drained", 60)
+    check(run_tiny("else")["cell"] != 1, "a guest was placed on a drained cell")
+    must("kill", "else")
+    must("undrain", 1)
+    equal("state", cell_row(1)["state"], "alive")
+    must("move", "dr", "--cell", 1)
+    wait_home("dr", 1, pid)
+    for name in ("dr", "dl"):
+        must("kill", name)
+
+
+def test_drain_names_what_fits_nowhere():
+    sizes = {cell: cell_row(cell)["free_bytes"] // MIB // 2 * 2 for cell in range(NODES)}
+    big = max(sizes, key=sizes.get)
+    others = [cell for cell in sizes if cell != big]
+    run_tiny("whale", "--cell", big, memory=f"{sizes[big] - 64}M")
+    for cell in others:
+        run_tiny(f"fill{cell}", "--cell", cell, memory=f"{sizes[cell] - 256}M")
+    refuse(5, r"'whale'", "drain", big)
+    equal("it goes on", (guest_row("whale")["cell"], guest_row("whale")["state"]), (big, "running"))
+    equal("state", cell_row(big)["state"], "draining")
+    must("undrain", big)
+    for name in ["whale"] + [f"fill{cell}" for cell in others]:
+        must("kill", name)
+
+
 def test_down_refuses_with_running_guests():
     refuse(7, r"g0.*--force|--force.*g0", "down")
 
