@@ -1125,7 +1125,7 @@ def test_move_survives_the_death_of_either_monitor():
     console = MOVES["mv"]
     pid = guest_row("mv")["pid"]
     here = 1
-    for n, delay in enumerate((0.1, 0.4, 0.7)):
+    for n, delay in enumerate((0.15, 0.6)):
         there = 1 - here
         victim = (here, there)[n % 2]
         old = cell_row(victim)["pid"]
