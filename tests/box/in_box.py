@@ -1143,6 +1143,10 @@ def test_move_survives_the_death_of_either_monitor():
     must("kill", "mv")
 
 
+def live_on(cell):
+    return [row["name"] for row in listing("ls")["guests"] if row["cell"] == cell and row["state"] == "running"]
+
+
 def test_drain_empties_a_cell_and_undrain_opens_it():
     refuse(3, r"cell 9", "drain", 9)
     console = run_guest("dr", "--cell", 1)
@@ -1151,12 +1155,12 @@ def test_drain_empties_a_cell_and_undrain_opens_it():
     lender = run_guest("dl", "--cell", 2, "--cells-max", 2)
     lender.wait_ready()
     must("borrow", "dl", "--size", "32M", "--from", 1)
-    stays = [row["name"] for row in listing("ls")["guests"] if row["cell"] == 1 and row["state"] == "running"]
+    before = live_on(1)
     must("drain", 1)
     equal("state", cell_row(1)["state"], "drained")
     equal("lent", cell_row(1)["lent_bytes"], 0)
     rows = {row["name"]: row for row in listing("ls")["guests"] if row["state"] == "running"}
-    check(all(rows[name]["cell"] != 1 for name in stays), f"{stays} are still there")
+    check(all(rows[name]["cell"] != 1 for name in before), f"some of {before} are still there")
     wait_home("dr", rows["dr"]["cell"], pid)
     equal("needs of the borrower", rows["dl"]["needs"], [2])
     goes_on(console)
@@ -1171,7 +1175,8 @@ def test_drain_empties_a_cell_and_undrain_opens_it():
     must("kill", "else")
     must("undrain", 1)
     equal("state", cell_row(1)["state"], "alive")
-    must("move", "dr", "--cell", 1)
+    for name in before:
+        must("move", name, "--cell", 1)
     wait_home("dr", 1, pid)
     for name in ("dr", "dl"):
         must("kill", name)
@@ -1181,6 +1186,7 @@ def test_drain_names_what_fits_nowhere():
     sizes = {cell: cell_row(cell)["free_bytes"] // MIB // 2 * 2 for cell in range(NODES)}
     big = max(sizes, key=sizes.get)
     others = [cell for cell in sizes if cell != big]
+    before = live_on(big)
     run_tiny("whale", "--cell", big, memory=f"{sizes[big] - 64}M")
     for cell in others:
         run_tiny(f"fill{cell}", "--cell", cell, memory=f"{sizes[cell] - 256}M")
@@ -1190,6 +1196,8 @@ def test_drain_names_what_fits_nowhere():
     must("undrain", big)
     for name in ["whale"] + [f"fill{cell}" for cell in others]:
         must("kill", name)
+    for name in set(before) - set(live_on(big)):
+        must("move", name, "--cell", big)
 
 
 def test_down_refuses_with_running_guests():
