@@ -13,7 +13,6 @@
  *	owner | owner-touch | owner-write-disk	(owner.h)
  *	fill MIB			use more memory; does it hold what is written?
  *	kernel-log WORD			what the kernel has said of it
- *	symbol NAME			its address in the kernel
  *	look-for-errors			the kernel looks for deferred ones each second
  *
  * Kernel command line: cv.mem=MIB of memory to watch over (default 16; at most
@@ -245,24 +244,6 @@ static void answer_log(const struct command *c)
 	console_say(&console, "cv-reply kernel-log ok {\"lines\":%u}", found);
 }
 
-static void answer_symbol(const struct command *c)
-{
-	FILE *list = c->count == 2 ? fopen("/proc/kallsyms", "re") : NULL;
-	char name[128] = "", kind;
-	uint64_t address = 0;
-	bool found = false;
-
-	while (list && !found &&
-		fscanf(list, "%" SCNx64 " %c %127s%*[^\n]", &address, &kind, name) == 3)
-		found = strcmp(name, c->words[1]) == 0;
-	if (list)
-		fclose(list);
-	if (found)
-		console_say(&console, "cv-reply symbol ok {\"address\":%" PRIu64 "}", address);
-	else
-		console_say(&console, "cv-reply symbol error not found");
-}
-
 static void answer_look(void)
 {
 	static const char path[] = "/sys/devices/system/machinecheck/machinecheck0/check_interval";
@@ -298,8 +279,6 @@ static void answer(const struct command *c)
 		answer_fill(c);
 	} else if (strcmp(name, "kernel-log") == 0) {
 		answer_log(c);
-	} else if (strcmp(name, "symbol") == 0) {
-		answer_symbol(c);
 	} else if (strcmp(name, "look-for-errors") == 0) {
 		answer_look();
 	} else if (strcmp(name, "reboot") == 0) {
