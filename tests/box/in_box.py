@@ -693,6 +693,7 @@ def test_a_lost_buffer_is_an_io_error():
             raise Failed("a lost page was written to the disk")
         console.ask("disk-write 7 4")
         console.ask("disk-verify 7 4")
+        equal("the owner, which then uses the page", console.ask("owner-touch")["signal"], 7)
 
     others_go_on(console, hurt)
 
