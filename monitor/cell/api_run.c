@@ -320,8 +320,13 @@ static void to_request(struct run_op *run)
 static int check_unmanaged(const struct monitor *m, const char *name, struct err *e)
 {
 	const struct guest *g = api_find_guest(m, name);
+	bool cells[CELLS_MAX];
 
 	if (!g || guest_ended(g))
+		return 0;
+	/* Its home knows better, and will be asked: what is known here may be a moment old. */
+	monitor_askable(m, cells);
+	if (cells[g->home])
 		return 0;
 	return err_set(e, EXIT_CONFLICT,
 		"guest '%s' is already there, on cell %u; choose another name, or end it first",
