@@ -98,6 +98,27 @@ bool api_askable(const struct monitor *m, uint32_t cell)
 	return cells[cell];
 }
 
+const struct guest *api_working(struct op *op)
+{
+	const struct guest *g = api_find_guest(op->m, op->r.name);
+	struct err e;
+
+	if (!g)
+		err_set(&e, EXIT_NOT_FOUND, "no guest '%s'; `cellvisor ls` lists them", op->r.name);
+	else if (guest_ended(g))
+		err_set(&e, EXIT_CONFLICT, "guest '%s' is not running: it is %s (%s)", g->name,
+			guest_state_name(g->state), g->cause);
+	else if (!api_askable(op->m, g->home))
+		err_set(&e, EXIT_NO_ANSWER,
+			"the monitor of cell %u, where guest '%s' runs, can't be asked now; try "
+			"again",
+			g->home, g->name);
+	else
+		return g;
+	op_refuse(op, &e);
+	return NULL;
+}
+
 static void show_second_hand(struct op *op)
 {
 	const struct guest *g = api_find_guest(op->m, op->r.name);
@@ -222,26 +243,14 @@ static void api_end(struct op *op)
 	uint64_t patience_ns = 15ull * 1000000000u;
 	json_t *request;
 	bool cells[CELLS_MAX];
-	struct err e;
 
 	if (g && guest_ended(g) && g->state != GUEST_STOPPED && guest_restarts(g)) {
 		give_up(op);
 		return;
 	}
-	if (g && guest_ended(g)) {
-		err_set(&e, EXIT_CONFLICT, "guest '%s' is not running: it is %s (%s)", g->name,
-			guest_state_name(g->state), g->cause);
-		op_refuse(op, &e);
+	/* One that is in no book here may be known to its home: all are asked. */
+	if (g && !api_working(op))
 		return;
-	}
-	if (g && !api_askable(m, g->home)) {
-		err_set(&e, EXIT_NO_ANSWER,
-			"the monitor of cell %u, where guest '%s' runs, can't be asked now; try "
-			"again",
-			g->home, g->name);
-		op_refuse(op, &e);
-		return;
-	}
 	monitor_askable(m, cells);
 	if (g)
 		only_cell(cells, g->home);

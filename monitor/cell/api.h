@@ -54,6 +54,12 @@ void op_job(struct op *op, uint32_t cell, json_t *request);
 /* Can this cell be asked now? */
 bool api_askable(const struct monitor *m, uint32_t cell);
 
+/*
+ * The guest that the request names, if it runs and its home can be asked now. Else
+ * NULL, and the request is refused with the reason. Borrowed from a book.
+ */
+const struct guest *api_working(struct op *op);
+
 /* cells[] = this one alone. */
 void only_cell(bool cells[CELLS_MAX], uint32_t cell);
 

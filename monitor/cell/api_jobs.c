@@ -109,27 +109,12 @@ void op_job(struct op *op, uint32_t cell, json_t *request)
 
 void api_move(struct op *op)
 {
-	struct monitor *m = op->m;
-	const struct guest *g = api_find_guest(m, op->r.name);
-	struct err e;
+	const struct guest *g = api_working(op);
 
-	if (!g) {
-		err_set(&e, EXIT_NOT_FOUND, "no guest '%s'; `cellvisor ls` lists them", op->r.name);
-	} else if (guest_ended(g)) {
-		err_set(&e, EXIT_CONFLICT, "guest '%s' is not running: it is %s (%s)", g->name,
-			guest_state_name(g->state), g->cause);
-	} else if (!api_askable(m, g->home)) {
-		err_set(&e, EXIT_NO_ANSWER,
-			"the monitor of cell %u, where guest '%s' runs, can't be asked now; try "
-			"again",
-			g->home, g->name);
-	} else {
+	if (g)
 		op_job(op, g->home,
 			json_pack("{s:s, s:s, s:I}", "op", "cell-move", "name", op->r.name, "cell",
 				(json_int_t)op->r.cell));
-		return;
-	}
-	op_refuse(op, &e);
 }
 
 /* One cell was asked; its answer is the client's. */

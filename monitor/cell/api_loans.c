@@ -31,29 +31,12 @@ static void loan_done(struct monitor *m, void *ctx, const struct gather_reply re
 void api_loan(struct op *op)
 {
 	struct monitor *m = op->m;
-	const struct guest *g = api_find_guest(m, op->r.name);
+	const struct guest *g = api_working(op);
 	bool cells[CELLS_MAX], back = op->r.op == REQUEST_GIVE_BACK;
 	json_t *request;
-	struct err e;
 
-	if (!g || guest_ended(g)) {
-		if (g)
-			err_set(&e, EXIT_CONFLICT, "guest '%s' is not running: it is %s (%s)",
-				g->name, guest_state_name(g->state), g->cause);
-		else
-			err_set(&e, EXIT_NOT_FOUND, "no guest '%s'; `cellvisor ls` lists them",
-				op->r.name);
-		op_refuse(op, &e);
+	if (!g)
 		return;
-	}
-	if (!api_askable(m, g->home)) {
-		err_set(&e, EXIT_NO_ANSWER,
-			"the monitor of cell %u, where guest '%s' runs, can't be asked now; try "
-			"again",
-			g->home, g->name);
-		op_refuse(op, &e);
-		return;
-	}
 	request = json_pack(
 		"{s:s, s:s}", "op", back ? "cell-give-back" : "cell-borrow", "name", op->r.name);
 	if (!back)

@@ -115,27 +115,12 @@ static void moved(struct monitor *m, void *ctx, const struct gather_reply replie
 void api_move_vcpu(struct op *op)
 {
 	struct monitor *m = op->m;
-	const struct guest *g = api_find_guest(m, op->r.name);
+	const struct guest *g = api_working(op);
 	json_t *request;
 	bool cells[CELLS_MAX];
-	struct err e;
 
-	monitor_askable(m, cells);
-	if (!g || guest_ended(g) || !cells[g->home]) {
-		if (!g)
-			err_set(&e, EXIT_NOT_FOUND, "no guest '%s'; `cellvisor ls` lists them",
-				op->r.name);
-		else if (guest_ended(g))
-			err_set(&e, EXIT_CONFLICT, "guest '%s' is not running: it is %s (%s)",
-				g->name, guest_state_name(g->state), g->cause);
-		else
-			err_set(&e, EXIT_NO_ANSWER,
-				"the monitor of cell %u, where guest '%s' runs, can't be asked "
-				"now; try again",
-				g->home, g->name);
-		op_refuse(op, &e);
+	if (!g)
 		return;
-	}
 	request = json_pack("{s:s, s:s, s:I, s:b}", "op", "cell-move-vcpu", "name", op->r.name,
 		"vcpu", (json_int_t)op->r.vcpu, "release", op->r.release);
 	if (!op->r.release)

@@ -22,6 +22,24 @@ int cli_error(enum exit_code code, const char *fmt, ...)
 	return cli_fail(&e);
 }
 
+void cli_take_guest(struct argp_state *state, char *arg, const char **name)
+{
+	if (*name)
+		argp_error(state, "one guest at a time; '%s' is one too many", arg);
+	*name = arg;
+}
+
+void cli_which_guest(struct argp_state *state)
+{
+	argp_error(state, "which guest? `cellvisor ls` lists them");
+}
+
+void cli_progress(void *ctx, const json_t *line)
+{
+	(void)ctx;
+	fprintf(stderr, "%s\n", cli_text(line, "progress"));
+}
+
 const char *cli_text(const json_t *row, const char *key)
 {
 	const char *text = json_string_value(json_object_get(row, key));

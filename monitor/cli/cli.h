@@ -8,6 +8,7 @@
  * NAME" (so argp prints it) and the result is the exit status (enum exit_code).
  */
 
+#include <argp.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,6 +21,12 @@ struct subcommand {
 	const char *summary; /* one line for `cellvisor help`; NULL: internal, not listed */
 	int (*run)(int argc, char **argv);
 };
+
+/* For argp parsers: the one guest that a command is about, into *name (NULL before); ends on a
+ * second. */
+void cli_take_guest(struct argp_state *state, char *arg, const char **name);
+/* Ends: no guest was named. */
+void cli_which_guest(struct argp_state *state);
 
 /* Prints a line of progress on standard error; see client_request(). */
 void cli_progress(void *ctx, const json_t *line);

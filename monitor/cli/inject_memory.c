@@ -81,13 +81,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->json = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (o->name)
-			argp_error(state, "one guest at a time; '%s' is one too many", arg);
-		o->name = arg;
+		cli_take_guest(state, arg, &o->name);
 		return 0;
 	case ARGP_KEY_END:
 		if (!o->name)
-			argp_error(state, "which guest? `cellvisor ls` lists them");
+			cli_which_guest(state);
 		if (o->has_gpa == o->random)
 			argp_error(state, "which page? either --gpa ADDRESS or --random");
 		return 0;

@@ -39,13 +39,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->json = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (o->name)
-			argp_error(state, "one guest at a time; '%s' is one too many", arg);
-		o->name = arg;
+		cli_take_guest(state, arg, &o->name);
 		return 0;
 	case ARGP_KEY_END:
 		if (!o->name)
-			argp_error(state, "which guest? `cellvisor ls` lists them");
+			cli_which_guest(state);
 		if (!o->has_cell)
 			argp_error(state, "--cell N is needed: where is it to go?");
 		return 0;
@@ -65,12 +63,6 @@ static const struct argp argp = {
 	       "  cellvisor move web --cell 2\n"
 	       "  cellvisor move web --cell 2 --json",
 };
-
-void cli_progress(void *ctx, const json_t *line)
-{
-	(void)ctx;
-	fprintf(stderr, "%s\n", cli_text(line, "progress"));
-}
 
 int cli_move(int argc, char **argv)
 {

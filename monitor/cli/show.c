@@ -28,12 +28,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->json = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (o->name)
-			argp_error(state, "one guest at a time; '%s' is one too many", arg);
-		o->name = arg;
+		cli_take_guest(state, arg, &o->name);
 		return 0;
 	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which guest? `cellvisor ls` lists them");
+		cli_which_guest(state);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

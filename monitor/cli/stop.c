@@ -18,13 +18,6 @@ struct stop_options {
 	double seconds;
 };
 
-static void take_name(struct stop_options *o, char *arg, struct argp_state *state)
-{
-	if (o->name)
-		argp_error(state, "one guest at a time; '%s' is one too many", arg);
-	o->name = arg;
-}
-
 static const struct argp_option stop_option[] = {
 	{ "timeout", 't', "TIME", 0, "how long to wait for the guest (default: 90s)", 0 },
 	{ 0 },
@@ -43,10 +36,10 @@ static error_t parse_stop(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--timeout '%s' is not from 1ms to 1d", arg);
 		return 0;
 	case ARGP_KEY_ARG:
-		take_name(o, arg, state);
+		cli_take_guest(state, arg, &o->name);
 		return 0;
 	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which guest? `cellvisor ls` lists them");
+		cli_which_guest(state);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -71,10 +64,10 @@ static error_t parse_kill(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case ARGP_KEY_ARG:
-		take_name(o, arg, state);
+		cli_take_guest(state, arg, &o->name);
 		return 0;
 	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which guest? `cellvisor ls` lists them");
+		cli_which_guest(state);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

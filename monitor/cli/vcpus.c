@@ -35,9 +35,7 @@ static error_t parse_vcpus(int key, char *arg, struct argp_state *state)
 		o->json = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (o->name)
-			argp_error(state, "one guest at a time; '%s' is one too many", arg);
-		o->name = arg;
+		cli_take_guest(state, arg, &o->name);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
