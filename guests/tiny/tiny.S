@@ -17,38 +17,8 @@
 	.text
 	.globl _start
 _start:
-	.org 0x1f1
-	.byte 1			/* setup_sects: one after the boot sector */
-	.word 0
-	.long (kernel_end - kernel) / 16	/* syssize */
-	.word 0, 0, 0
-	.word 0xaa55
-	/* 0x200: real-mode entry */
-	.byte 0xeb, setup - 1f	/* jmp setup */
-1:	.ascii "HdrS"
-	.word 0x020c		/* version 2.12 */
-	.long 0
-	.word 0, 0
-	.byte 0, 0x01		/* loadflags: LOADED_HIGH */
-	.word 0
-	.long 0x100000		/* code32_start */
-	.long 0, 0, 0
-	.word 0
-	.byte 0, 0
-	.long 0
-	.long 0x7fffffff	/* initrd_addr_max */
-	.long 0x200000		/* kernel_alignment */
-	.byte 1			/* relocatable_kernel */
-	.byte 21		/* min_alignment, a power of two */
-	.word 0x1		/* xloadflags: XLF_KERNEL_64 */
-	.long 2047		/* cmdline_size */
-	.long 0
-	.quad 0
-	.long 0, 0
-	.quad 0
-	.quad 0x1000000		/* pref_address */
-	.long 0x100000		/* init_size */
-	.long 0
+#define KERNEL_PARAGRAPHS (kernel_end - kernel) / 16
+#include "guests/bzimage_header.inc"
 setup:
 	mov $0x3f8, %dx
 	mov $'T', %al
