@@ -7,18 +7,18 @@
 
 The numbers are kept in OUT/box.json. Drawing needs python3-matplotlib (Debian's package).
 """
-import argparse
 import json
 import os
 import subprocess
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+import plots
+
 SIZES = (2, 4, 8)
 
 
 def figures(*words):
-    command = [os.path.join(ROOT, "bench", "run"), *words, "--json"]
+    command = [os.path.join(plots.ROOT, "bench", "run"), *words, "--json"]
     print("+", *command, file=sys.stderr)
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(out.strip().splitlines()[-1])
@@ -45,12 +45,7 @@ def bars(ax, names, values, notes=None):
         ax.text(value, place, f" {value:,.1f}" + (f"  {notes[place]}" if notes else ""), va="center", fontsize=8)
 
 
-def draw(plt, numbers, out):
-    def save(figure, name):
-        figure.tight_layout()
-        figure.savefig(os.path.join(out, f"box-{name}.svg"), metadata={"Date": None})
-        plt.close(figure)
-
+def draw(plt, numbers, save):
     figure, ax = plt.subplots(figsize=(6.4, 2.6))
     rows = numbers["recovery"]
     names = [f"{r['cells']} cells" for r in rows]
@@ -95,27 +90,7 @@ def draw(plt, numbers, out):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default=os.path.join(ROOT, "docs", "plots"))
-    parser.add_argument("--redraw", action="store_true")
-    options = parser.parse_args()
-    kept = os.path.join(options.out, "box.json")
-    try:
-        import matplotlib
-    except ImportError:
-        sys.exit("plot_box.py: needs matplotlib: apt-get install python3-matplotlib")
-    matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "cellvisor", "svg.fonttype": "none", "font.size": 10})
-    from matplotlib import pyplot
-
-    os.makedirs(options.out, exist_ok=True)
-    if not options.redraw:
-        numbers = measure()
-        with open(kept, "w", encoding="ascii") as file:
-            json.dump(numbers, file, indent=1)
-            file.write("\n")
-    with open(kept, encoding="ascii") as file:
-        draw(pyplot, json.load(file), options.out)
+    plots.keep_and_draw(plots.parser(__doc__).parse_args(), "box", measure, draw)
 
 
 if __name__ == "__main__":

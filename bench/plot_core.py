@@ -9,13 +9,13 @@ The numbers are kept in OUT/core.json. Drawing needs python3-matplotlib (Debian'
 else of the project does. What is simulated (recovery) is the same wherever it runs; what bench_core
 measures is of this machine.
 """
-import argparse
 import json
 import os
 import subprocess
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+import plots
+
 CELLS = (3, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 GUESTS = (0, 2, 8, 32, 64, 128)
 DISCO = ((2, 50), (32, 125))  # Cellular Disco, SOSP 1999: nodes, ms, about
@@ -59,20 +59,15 @@ def axes(plt, title, x, y, log_x=True, log_y=True):
     return figure, ax
 
 
-def draw(plt, numbers, out):
-    def save(figure, ax, name):
-        ax.legend(frameon=False)
-        figure.tight_layout()
-        figure.savefig(os.path.join(out, f"core-{name}.svg"), metadata={"Date": None})
-        plt.close(figure)
-
+def draw(plt, numbers, save):
     figure, ax = axes(plt, "Recovery, simulated", "cells", "ms from evidence to the last resumed")
     for scenario, rows in numbers["by_cells"].items():
         ax.plot([r["cells"] for r in rows], [r["ms_mean"] for r in rows], marker="o", markersize=4,
                 label=scenario.replace("-", " "))
     ax.plot([n for n, _ in DISCO], [ms for _, ms in DISCO], "k--", marker="x",
             label="Cellular Disco (measured, nodes)")
-    save(figure, ax, "recovery")
+    ax.legend(frameon=False)
+    save(figure, "recovery")
 
     rows = numbers["by_cells"]["node-death"]
     figure, ax = axes(plt, "Messages of a recovery from a node's death", "cells", "messages sent")
@@ -80,13 +75,15 @@ def draw(plt, numbers, out):
             label="per cell, mean")
     ax.plot([r["cells"] for r in rows], [r["messages_per_cell_max"] for r in rows], marker="s", markersize=4,
             label="of the coordinator")
-    save(figure, ax, "messages")
+    ax.legend(frameon=False)
+    save(figure, "messages")
 
     rows = numbers["by_guests"]
     figure, ax = axes(plt, "Recovery from a node's death, 32 cells, simulated", "guests per cell", "ms", False, False)
     ax.plot([r["guests_per_cell"] for r in rows], [r["ms_mean"] for r in rows], marker="o", markersize=4, label="mean")
     ax.set_ylim(bottom=0)
-    save(figure, ax, "guests")
+    ax.legend(frameon=False)
+    save(figure, "guests")
 
     core = numbers["core"]
     figure, ax = axes(plt, "A decision of the balancers", "CPUs of the machine (8 per cell)", "ns")
@@ -94,39 +91,23 @@ def draw(plt, numbers, out):
     for key, label in (("periodic_ns", "periodic, whole machine"), ("idle_ns", "idle, nearest first"),
                        ("load_change_ns", "a change of the load tree")):
         ax.plot([r["cpus"] for r in rows], [r[key] for r in rows], marker="o", markersize=4, label=label)
-    save(figure, ax, "balance")
+    ax.legend(frameon=False)
+    save(figure, "balance")
 
     figure, ax = axes(plt, "Memory of the deciders in one cell", "cells of the machine", "KiB")
     rows = core["memory_bytes_of_a_cell"]
     for key, label in (("membership", "membership and recovery"), ("loan_book_of_256_lines", "loan book, 256 lines"),
                        ("balancer_of_whole_machine", "balancer over all CPUs")):
         ax.plot([r["cells"] for r in rows], [r[key] / 1024 for r in rows], marker="o", markersize=4, label=label)
-    save(figure, ax, "memory")
+    ax.legend(frameon=False)
+    save(figure, "memory")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", default=os.path.join(ROOT, "build", "release"))
-    parser.add_argument("--out", default=os.path.join(ROOT, "docs", "plots"))
-    parser.add_argument("--redraw", action="store_true")
+    parser = plots.parser(__doc__)
+    parser.add_argument("--build", default=os.path.join(plots.ROOT, "build", "release"))
     options = parser.parse_args()
-    kept = os.path.join(options.out, "core.json")
-    try:
-        import matplotlib
-    except ImportError:
-        sys.exit("plot_core.py: needs matplotlib: apt-get install python3-matplotlib")
-    matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "cellvisor", "svg.fonttype": "none", "font.size": 10})
-    from matplotlib import pyplot
-
-    os.makedirs(options.out, exist_ok=True)
-    if not options.redraw:
-        numbers = measure(options.build)
-        with open(kept, "w", encoding="ascii") as file:
-            json.dump(numbers, file, indent=1)
-            file.write("\n")
-    with open(kept, encoding="ascii") as file:
-        draw(pyplot, json.load(file), options.out)
+    plots.keep_and_draw(options, "core", lambda: measure(options.build), draw)
 
 
 if __name__ == "__main__":
