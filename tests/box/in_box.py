@@ -1355,6 +1355,22 @@ def test_down_ends_everything():
     refuse(8, r"cellvisor up", "ls")
 
 
+def guests_now():
+    status, out, _ = cellvisor("ls", "--json")
+    return [row for row in json.loads(out)["guests"] if row["pid"]] if status == 0 else []
+
+
+def after_a_failure(before):
+    """Says how the guests are, and ends those that the failed test started: the next ones need the room."""
+    for row in guests_now():
+        print(f"# guest {row['name']} on cell {row['cell']}: {row['state']}: {lab.threads_in_words(row['pid'])}", flush=True)
+        if row["name"] not in before:
+            cellvisor("kill", row["name"])
+    print(f"# load {os.getloadavg()}", flush=True)
+    kernel = subprocess.run(["dmesg", "--level=emerg,alert,crit,err,warn"], capture_output=True, text=True, check=False)
+    print("".join(f"# {line}\n" for line in kernel.stdout.splitlines()[-8:]), end="", flush=True)
+
+
 def main():
     wanted = re.compile(sys.argv[1] if len(sys.argv) > 1 else "")
     bad = 0
@@ -1363,15 +1379,18 @@ def main():
             continue
         title = name[5:].replace("_", " ")
         start = time.monotonic()
+        before = {row["name"] for row in guests_now()}
         try:
             function()
             print(f"ok {title} # {time.monotonic() - start:.1f} s", flush=True)
         except Failed as failed:
             bad += 1
             print(f"not ok {title}: {failed}", flush=True)
+            after_a_failure(before)
         except Exception:
             bad += 1
             print(f"not ok {title}: {traceback.format_exc()}", flush=True)
+            after_a_failure(before)
     shutil.rmtree(WORK, ignore_errors=True)
     return 1 if bad else 0
 

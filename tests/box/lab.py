@@ -112,11 +112,14 @@ class Console:
                     return value
                 left = end - time.monotonic()
                 if left <= 0:
-                    tail = "\n".join(self.lines[-15:])
-                    raise Failed(f"guest {self.name}: waited {seconds} s for: {what}; it said:\n{tail}")
+                    break
                 if self.closed_at:
                     raise Failed(f"guest {self.name}: its console closed while waiting for: {what}")
                 self._changed.wait(min(left, 1.0))
+        status, out, _ = cellvisor("show", self.name, "--json")
+        threads = threads_in_words(json.loads(out)["pid"]) if status == 0 else "not found"
+        tail = "\n".join(self.lines[-15:])
+        raise Failed(f"guest {self.name}: waited {seconds} s for: {what}; threads: {threads}; it said:\n{tail}")
 
     def wait_ready(self, times=1, seconds=180):
         self.wait("its agent to be ready", lambda c: c.readies >= times, seconds)
@@ -211,6 +214,33 @@ def poison_area(pid, name):
             write_text("/sys/devices/system/memory/hard_offline_page", f"{(entry & (1 << 55) - 1) * PAGE:#x}")
             poisoned += 1
     return poisoned
+
+
+def _thread(pid, tid):
+    with open(f"/proc/{pid}/task/{tid}/stat", encoding="utf-8") as file:
+        head, _, tail = file.read().rpartition(")")
+    fields = tail.split()
+    with open(f"/proc/{pid}/task/{tid}/wchan", encoding="ascii") as file:
+        waits = file.read()
+    with open(f"/proc/{pid}/task/{tid}/status", encoding="utf-8") as file:
+        allowed = re.search(r"Cpus_allowed_list:\s*(\S+)", file.read())[1]
+    return head.partition("(")[2], fields[0], int(fields[36]), allowed, waits, int(fields[11]) + int(fields[12])
+
+
+def threads_in_words(pid):
+    """What each thread of a process does, for the text of a failure: its state, its CPU of those allowed,
+    where in the kernel it waits, and how much CPU time one second gave it."""
+    words = []
+    try:
+        tids = os.listdir(f"/proc/{pid}/task")
+        before = {tid: _thread(pid, tid) for tid in tids}
+        time.sleep(1)
+        for tid in tids:
+            name, state, cpu, allowed, waits, ticks = _thread(pid, tid)
+            words.append(f"{name} {state} cpu {cpu} of {allowed} {waits} +{(ticks - before[tid][5]) * 10} ms")
+    except OSError as error:
+        words.append(str(error))
+    return "; ".join(words)
 
 
 def read_ram(pid, offset, count):
