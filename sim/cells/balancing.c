@@ -224,6 +224,8 @@ void balancing_put(struct sim *s, struct guest *g, uint16_t v, uint32_t cpu)
 
 	sim_trace(s, "guest %u of cell %u: vCPU %u moves from CPU %u to %u", g->number, g->home, v,
 		g->vcpus[v].cpu, cpu);
+	if (to != g->home)
+		telling_use_begins(s, g, to);
 	g->vcpus[v].cpu = cpu;
 	g->vcpus[v].born = word_born(s->cells[g->home].m->view[to]);
 	g->vcpus[v].moved_ns = s->now_ns;

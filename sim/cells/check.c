@@ -78,6 +78,8 @@ static const char *unsettled_owners(struct sim *s)
 			return "loan books are not equal yet";
 		if (!visiting_settled(s, c))
 			return "home and host have not agreed on a visit";
+		if (!telling_settled(s, c))
+			return "a cell has not heard what another's guests need";
 	}
 	for (uint32_t i = 0; i < s->guest_room; i++) {
 		const struct guest *g = &s->guests[i];

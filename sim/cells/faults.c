@@ -38,6 +38,7 @@ static const uint16_t highest[SITE_COUNT] = {
 	[SITE_CPU_OFF] = 20,
 	[SITE_REPAIR] = 40,
 	[SITE_GUEST_CRASH] = 100,
+	[SITE_RING_FULL] = 100,
 };
 
 static void next_fault(struct sim *s)

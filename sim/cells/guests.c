@@ -54,6 +54,7 @@ static void forget(struct sim *s, uint32_t guest)
 	g->in_book = false;
 	g->hold_count = 0;
 	visiting_guest_gone(s, g);
+	telling_changed(s, g->home);
 	lending_guest_gone(s, guest);
 }
 
@@ -262,6 +263,7 @@ static uint32_t start(struct sim *s, uint16_t cell)
 		return s->guest_room;
 	}
 	lending_offer(s, cell);
+	telling_changed(s, cell);
 	s->result->guests_started++;
 	sim_trace(s, "guest %u starts in cell %u: %u vCPUs%s, needs %u cells at most", i, cell,
 		g->vcpu_count, g->gang ? " (gang)" : "", g->cells_max);

@@ -175,7 +175,7 @@ bool lending_known(const struct sim *s, uint16_t cell)
 	return true;
 }
 
-/* A loan is granted: need, record, use, in this order. */
+/* A loan is granted: need, record, peers told, use, in this order. */
 static void granted(struct sim *s, uint16_t cell, const struct loan *line)
 {
 	struct cell *c = &s->cells[cell];
@@ -188,15 +188,16 @@ static void granted(struct sim *s, uint16_t cell, const struct loan *line)
 		loans_return(c->loans, s->now_ns, line->id, 0);
 		return;
 	}
-	s->result->loans++;
-	sim_trace(s, "guest %u of cell %u gets %u units of cell %u", line->guest, cell,
-		(unsigned)line->units, line->lender);
 	if (s->cfg.plant != PLANT_NEEDS_NOT_UPDATED)
 		needs_add(&g->needs, line->lender, line->lender_born);
+	telling_changed(s, cell);
 	if (sim_hit(s, SITE_ACTION_CRASH)) {
 		monitor_kill(s, cell, "crash between a need and its loan");
 		return;
 	}
+	s->result->loans++;
+	sim_trace(s, "guest %u of cell %u gets %u units of cell %u", line->guest, cell,
+		(unsigned)line->units, line->lender);
 	g->holds[g->hold_count++] = (struct hold){ .line = *line, .busy = true };
 	later(s, cell, EV_USE, line->id, 0);
 }
@@ -359,6 +360,11 @@ static void moved_in(struct sim *s, uint16_t cell, uint64_t id)
 
 	if (!h)
 		return;
+	if (s->cfg.plant != PLANT_USE_BEFORE_TOLD && !telling_peers(s, cell)) {
+		later(s, cell, EV_USE, id, 0);
+		return;
+	}
+	telling_use_begins(s, g, h->line.lender);
 	lender = &s->cells[h->line.lender];
 	h->busy = false;
 	h->used = h->line.units;

@@ -312,6 +312,8 @@ static void fini(struct sim *s)
 	free(s->peers);
 	free(s->visits);
 	free(s->visitors);
+	free(s->sent);
+	free(s->heard);
 	free(s->foreign);
 	free(s->idle_ns);
 	free(s->round);
@@ -361,9 +363,12 @@ static bool lend_and_balance(struct sim *s)
 	s->idle_ns = calloc(CPU_SET_CPUS, sizeof(*s->idle_ns));
 	s->visits = s->wide ? calloc(n, sizeof(*s->visits)) : NULL;
 	s->visitors = s->wide ? calloc(n, sizeof(*s->visitors)) : NULL;
+	s->sent = s->wide ? calloc(n * n * s->cfg.guests + 1, sizeof(*s->sent)) : NULL;
+	s->heard = s->wide ? calloc(n * n * s->cfg.guests + 1, sizeof(*s->heard)) : NULL;
 	s->far = malloc(2 * n);
 	if (!s->books || !s->peer_words || !s->node_used || !s->peers || !s->foreign ||
-		!s->idle_ns || !s->far || (s->wide && !(s->visits && s->visitors)))
+		!s->idle_ns || !s->far ||
+		(s->wide && !(s->visits && s->visitors && s->sent && s->heard)))
 		return false;
 	for (size_t i = 0; i < 2 * n; i++) {
 		size_t far = i > n ? i - n : n - i;

@@ -46,6 +46,7 @@
 #define SIM_OP_VISIT (WIRE_OP_CELL + 0x21u)
 #define SIM_OP_VISIT_ANSWER (WIRE_OP_CELL + 0x22u)
 #define SIM_OP_VISITS (WIRE_OP_CELL + 0x23u)
+#define SIM_OP_GUESTS (WIRE_OP_CELL + 0x24u)
 #define CALLS_MAX 16u
 
 /* Where something can go wrong: drawn active per machine, then happens per hit. */
@@ -71,6 +72,7 @@ enum site {
 	SITE_CPU_OFF, /* one CPU executes nothing any more */
 	SITE_REPAIR,
 	SITE_GUEST_CRASH,
+	SITE_RING_FULL, /* a peer does not read what it is told of guests */
 	SITE_COUNT,
 };
 
@@ -151,6 +153,16 @@ struct guest {
 	struct needs needs;
 };
 
+/* The cells that a guest really needs, some perhaps twice. */
+#define TRUTH_MAX (1u + HOLDS_MAX + VCPUS_MAX)
+
+/* What a peer was told of a guest. */
+struct told_guest {
+	uint32_t number;
+	uint16_t count; /* 0: it does not run */
+	struct need needs[TRUTH_MAX];
+};
+
 /* What a cell within reach last said of its memory. */
 struct told {
 	uint32_t born; /* 0: nothing */
@@ -179,6 +191,7 @@ struct link {
 	uint64_t sent, seen; /* sequence numbers */
 	uint64_t arrive_ns;  /* of what was sent last */
 	bool connecting;
+	bool told; /* this peer has been sent the present book of guests */
 };
 
 struct cell {
@@ -255,6 +268,8 @@ struct sim {
 	struct cells partition;
 	struct visits *visits; /* [cells], if wide; as the next */
 	struct visitors *visitors;
+	/* [peer * cells + home] guests each: put into the peer's ring; received by it */
+	struct told_guest *sent, *heard;
 	uint16_t *foreign; /* scratch of a round, as the next two */
 	uint64_t *idle_ns;
 	uint8_t *round;
@@ -334,8 +349,7 @@ uint32_t guests_serve(struct sim *s, uint16_t cell);
 bool guest_managed(const struct sim *s, const struct guest *g, uint16_t cell);
 /* Memory of a node by its cell's book. */
 uint32_t guests_units(const struct sim *s, uint16_t cell, uint16_t node);
-/* The cells that it really needs, some perhaps twice. Returns their number. */
-#define TRUTH_MAX (1u + HOLDS_MAX + VCPUS_MAX)
+/* Returns their number. */
 uint16_t guest_truth(const struct sim *s, const struct guest *g, struct need truth[TRUTH_MAX]);
 
 /* lending.c */
@@ -396,6 +410,21 @@ uint32_t visiting_on(const struct sim *s, uint16_t cell, uint32_t cpu);
 void visiting_subtract_own(const struct sim *s, uint16_t cell, uint16_t *foreign);
 bool visiting_under_way(const struct sim *s, const struct guest *g, uint16_t vcpu);
 bool visiting_settled(struct sim *s, uint16_t cell);
+
+/* telling.c */
+void telling_start(struct sim *s, uint16_t cell);
+void telling_link_up(struct sim *s, uint16_t cell, uint16_t peer);
+/* The cell's guests, or their needs, are not what was told. */
+void telling_changed(struct sim *s, uint16_t cell);
+/* Tells all that can be told and don't know yet. false: one of them does not read just now. */
+bool telling_peers(struct sim *s, uint16_t cell);
+/* A book was put into the ring of a peer. */
+void telling_sent(struct sim *s, uint16_t from, uint16_t to, const void *body, size_t bytes);
+void telling_message(struct sim *s, uint16_t cell, uint16_t from, const void *body, size_t bytes);
+/* The guest begins to use a cell: a violation unless all linked peers were told. */
+void telling_use_begins(struct sim *s, const struct guest *g, uint16_t cell);
+/* Does this cell know what the guests of all others need? */
+bool telling_settled(const struct sim *s, uint16_t cell);
 
 static inline uint32_t cpus_per_cell(const struct sim *s)
 {

@@ -73,6 +73,7 @@ void monitor_start(struct sim *s, uint16_t cell, uint32_t life, uint32_t born)
 	c->m = member_start(slot->membership, &cfg, s->now_ns);
 	CHECK(c->m != NULL);
 	sim_trace(s, "cell %u: life %u begins, born %u", cell, life, born);
+	telling_start(s, cell);
 	guests_adopt(s, cell);
 	lending_start(s, cell);
 	balancing_start(s, cell);

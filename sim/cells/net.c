@@ -112,6 +112,8 @@ void net_send(
 		connect_to(s, from, to);
 		return;
 	}
+	if (op == SIM_OP_GUESTS)
+		telling_sent(s, from, to, body, bytes);
 	h.seq = ++l->sent;
 	wire_seal(&h, body);
 	memcpy(frame, &h, sizeof(h));
@@ -167,6 +169,8 @@ static void cell_message(
 			e->cell, c->life, e->life, e->about, e->cell_life);
 	if (h->op == SIM_OP_LOAD)
 		balancing_message(s, e->cell, e->about, body, h->body_bytes);
+	else if (h->op == SIM_OP_GUESTS)
+		telling_message(s, e->cell, e->about, body, h->body_bytes);
 	else if (h->op > SIM_OP_LOAD)
 		visiting_message(s, e->cell, e->about, h->op, body, h->body_bytes);
 	else
@@ -268,6 +272,7 @@ static void up(struct sim *s, uint16_t cell, uint16_t peer, uint32_t generation)
 	l->generation = generation;
 	l->sent = l->seen = l->arrive_ns = 0;
 	l->connecting = false;
+	telling_link_up(s, cell, peer);
 }
 
 void net_connect(struct sim *s, const struct event *e)

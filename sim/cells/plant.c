@@ -67,6 +67,8 @@ static const struct {
 		"a new monitor takes all vCPUs of its guests to be at home" },
 	[PLANT_CPU_OFF_IGNORED] = { "cpu-off-ignored", "vCPUs stay on CPUs that execute nothing" },
 	[PLANT_GANG_IGNORED] = { "gang-ignored", "two vCPUs of a gang share a CPU" },
+	[PLANT_USE_BEFORE_TOLD] = { "use-before-told",
+		"a guest uses a cell before the peers were told that it needs it" },
 };
 
 const char *plant_name(enum plant plant)

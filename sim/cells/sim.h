@@ -49,6 +49,7 @@ enum plant {
 	PLANT_AFFINITY_NOT_READ,  /* a new monitor takes all vCPUs to be at home */
 	PLANT_CPU_OFF_IGNORED,	  /* vCPUs stay on CPUs that execute nothing */
 	PLANT_GANG_IGNORED,	  /* balancers treat gangs like other guests */
+	PLANT_USE_BEFORE_TOLD,	  /* memory and CPUs are used before peers know of the need */
 	PLANT_COUNT,
 };
 

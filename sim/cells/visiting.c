@@ -14,6 +14,7 @@
 
 #define CALL_NS (40 * MS)
 #define ANNOUNCE_TICKS 8u
+#define TELL_TICKS 2u
 
 static void name_of(const struct guest *g, char name[VISIT_NAME_BYTES])
 {
@@ -92,6 +93,7 @@ void visiting_needs(struct sim *s, struct guest *g)
 		needs_add(&needs, cell, born);
 	}
 	g->needs = needs;
+	telling_changed(s, g->home);
 }
 
 void visiting_start(struct sim *s, uint16_t cell)
@@ -181,7 +183,7 @@ void visiting_leave(struct sim *s, struct guest *g, uint16_t v, uint32_t cpu)
 	(void)visits_leave(visits_of(s, g->home), name, v);
 }
 
-/* The host takes it: the need first, then the affinity. */
+/* The host takes it: the need first, recorded and told, then the affinity. */
 static void go(struct sim *s, uint16_t cell, const struct visit_call *done)
 {
 	struct guest *g = guest_named(s, cell, done->name);
@@ -195,6 +197,11 @@ static void go(struct sim *s, uint16_t cell, const struct visit_call *done)
 		return;
 	}
 	visiting_needs(s, g);
+	if (s->cfg.plant != PLANT_USE_BEFORE_TOLD && !telling_peers(s, cell)) {
+		visits_cancel(visits_of(s, cell), done->name, done->vcpu);
+		visiting_needs(s, g);
+		return;
+	}
 	if (sim_hit(s, SITE_ACTION_CRASH))
 		monitor_kill(s, cell, "crash between a need and its CPU");
 	else
@@ -326,6 +333,9 @@ void visiting_talk(struct sim *s, uint16_t cell)
 	/* A ring of the real fabric loses nothing without losing its link; this one does. */
 	if (c->ticks % ANNOUNCE_TICKS == 0)
 		visiting_announce_all(s, cell);
+	if (c->ticks % TELL_TICKS == 0)
+		telling_changed(s, cell);
+	(void)telling_peers(s, cell);
 	for (uint16_t p = 0; p < s->cfg.cells; p++) {
 		if (p == cell || !word_live(c->m->view[p]))
 			continue;
