@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "monitor/cell/monitor.h"
+#include "monitor/cell/predicting.h"
 #include "monitor/cli/cli.h"
 #include "monitor/guest/process.h"
 
@@ -35,6 +36,8 @@ static const struct subcommand subcommands[] = {
 	{ "down", "end guests and cells", cli_down },
 	{ "monitor", NULL, cell_monitor_main },
 	{ "guest", NULL, guest_process_main },
+	{ "errors-reader", NULL, errors_reader_main },
+	{ "retire-page", NULL, retire_page_main },
 };
 #define SUBCOMMAND_COUNT (sizeof(subcommands) / sizeof(subcommands[0]))
 

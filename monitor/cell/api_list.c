@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "monitor/cell/api.h"
+#include "monitor/cell/predicting.h"
 #include "numa/check.h"
 
 /* Asked so often for a further page of one cell's events: bounds what a mad peer costs. */
@@ -71,6 +72,7 @@ static json_t *cell_row(const struct monitor *m, uint32_t cell, const json_t *re
 		json_is_integer(free_bytes) ? json_integer(json_integer_value(free_bytes))
 					    : json_null());
 	add_loans(m, row, reply);
+	predicting_copy(row, reply);
 	return row;
 }
 

@@ -12,6 +12,7 @@
 #include "monitor/cell/jobs.h"
 #include "monitor/cell/lending.h"
 #include "monitor/cell/moving.h"
+#include "monitor/cell/predicting.h"
 #include "monitor/cell/state.h"
 #include "numa/check.h"
 #include "numa/drain.h"
@@ -139,6 +140,7 @@ static void finish(struct monitor *m)
 			"CPUs of it, for which their homes have no room",
 			m->self, (unsigned long long)(lending_all_lent(m) >> 20),
 			balancing_visitors(m));
+	monitor_event(m, m->self, NULL, "cell-not-drained", e.text);
 	job_end(m, d->job, &e, NULL);
 }
 
@@ -289,6 +291,22 @@ uint64_t draining_due(const struct monitor *m, uint64_t now_ns)
 
 /* --- on request --- */
 
+void draining_begin(struct monitor *m, const char *why)
+{
+	struct draining *d = m->draining;
+
+	if (d->stage != STAGE_REST)
+		return;
+	if (!d->closed)
+		monitor_event(m, m->self, NULL, "cell-draining", why);
+	d->closed = true;
+	mark(m, true);
+	d->stage = STAGE_PICK;
+	d->stay_count = d->moved = 0;
+	d->due_ns = 0;
+	d->job = job_begin(m);
+}
+
 void draining_serve(struct monitor *m, const struct asker *who)
 {
 	struct draining *d = m->draining;
@@ -299,16 +317,7 @@ void draining_serve(struct monitor *m, const struct asker *who)
 		asker_refuse(m, who, &e);
 		return;
 	}
-	if (d->stage == STAGE_REST) {
-		if (!d->closed)
-			monitor_event(m, m->self, NULL, "cell-draining", "on request");
-		d->closed = true;
-		mark(m, true);
-		d->stage = STAGE_PICK;
-		d->stay_count = d->moved = 0;
-		d->due_ns = 0;
-		d->job = job_begin(m);
-	}
+	draining_begin(m, "on request");
 	asker_reply(m, who, json_pack("{s:b, s:I}", "ok", 1, "job", (json_int_t)d->job));
 }
 
@@ -329,6 +338,7 @@ void draining_serve_undo(struct monitor *m, const struct asker *who)
 		d->stage = STAGE_REST;
 		d->closed = false;
 		mark(m, false);
+		predicting_pardon(m);
 		monitor_event(m, m->self, NULL, "cell-undrained", "on request");
 	}
 	asker_reply(m, who, json_pack("{s:b, s:s}", "ok", 1, "text", text));

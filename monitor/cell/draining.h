@@ -22,6 +22,9 @@ bool draining_closed(const struct monitor *m);
 /* "draining" (something is left) or "drained"; NULL: it is neither. */
 const char *draining_name(const struct monitor *m);
 
+/* Closes the cell and begins to empty it, as `cell-drain` does; nothing, if that is under way. */
+void draining_begin(struct monitor *m, const char *why);
+
 /* `cell-drain`: closes the cell and begins to empty it; answers with the number of a job. */
 void draining_serve(struct monitor *m, const struct asker *who);
 /* `cell-undrain`: opens it again. */

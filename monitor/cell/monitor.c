@@ -22,6 +22,7 @@
 #include "monitor/cell/jobs.h"
 #include "monitor/cell/lending.h"
 #include "monitor/cell/moving.h"
+#include "monitor/cell/predicting.h"
 #include "monitor/cell/recovery.h"
 #include "monitor/cell/restart.h"
 #include "monitor/cell/state.h"
@@ -192,6 +193,8 @@ static void message(
 		balancing_loads(m, cell, body, bytes);
 	else if (op == CELL_OP_VISITS)
 		balancing_announced(m, cell, incarnation, body, bytes);
+	else if (op == CELL_OP_CORRECTED)
+		predicting_message(m, body, bytes);
 	else if (op == CELL_OP_GUESTS)
 		take_book(m, cell, body, bytes);
 }
@@ -430,6 +433,7 @@ static int monitor_open(struct monitor *m, const struct options *o, struct err *
 	jobs_open(m);
 	moving_open(m);
 	draining_open(m);
+	predicting_open(m);
 	if ((rc = open_signals(m, e)) || (rc = open_keeper(m, e)) || (rc = balancing_open(m, e)) ||
 		(rc = recovery_open(m, o->born, e)) || (rc = lending_open(m, o->born, e)) ||
 		(rc = open_fabric(m, e)))
@@ -451,6 +455,7 @@ static void monitor_close(struct monitor *m)
 	balancing_close(m);
 	lending_close(m);
 	moving_close(m);
+	predicting_close(m);
 	draining_close(m);
 	jobs_close(m);
 	keeper_close(m->keeper);
@@ -477,6 +482,8 @@ static uint64_t next_due(const struct monitor *m, uint64_t now_ns)
 	other = moving_due(m, now_ns);
 	due = other < due ? other : due;
 	other = draining_due(m, now_ns);
+	due = other < due ? other : due;
+	other = predicting_due(m);
 	due = other < due ? other : due;
 	other = jobs_due(m);
 	due = other < due ? other : due;
@@ -517,6 +524,7 @@ static void run(struct monitor *m)
 		restart_turn(m, now_ns);
 		moving_turn(m, now_ns);
 		draining_turn(m, now_ns);
+		predicting_turn(m, now_ns);
 		jobs_turn(m, now_ns);
 		tell_peers(m);
 		gather_turn(m);

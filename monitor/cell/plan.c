@@ -54,8 +54,11 @@ json_t *plan_encode(const struct plan *p)
 	for (uint32_t c = 0; c < p->cells.cell_count; c++)
 		json_array_append_new(cells, json_pack("{s:I, s:o}", "cell", (json_int_t)c, "nodes",
 						     plan_cell_nodes(p, c)));
-	return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "suspect_ms", (json_int_t)p->suspect_ms,
-		"balance_ms", (json_int_t)p->balance_ms, "borrow_below_bytes",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:o}", "suspect_ms",
+		(json_int_t)p->suspect_ms, "retire_after", (json_int_t)p->retire_after,
+		"drain_after", (json_int_t)p->drain_after, "half_life_s",
+		(json_int_t)p->half_life_s, "trace_dir", p->trace_dir, "trace_missing",
+		p->trace_missing, "balance_ms", (json_int_t)p->balance_ms, "borrow_below_bytes",
 		(json_int_t)p->borrow_below_bytes, "lend_above_bytes",
 		(json_int_t)p->lend_above_bytes, "nodes", nodes, "cells", cells);
 }
@@ -126,6 +129,34 @@ static bool decode_thresholds(const json_t *value, struct plan *p)
 	       p->borrow_below_bytes <= p->lend_above_bytes;
 }
 
+static bool decode_text(const json_t *value, const char *key, char text[PLAN_TRACE_BYTES])
+{
+	const char *found = json_string_value(json_object_get(value, key));
+
+	if (!found || strlen(found) >= PLAN_TRACE_BYTES)
+		return false;
+	memcpy(text, found, strlen(found) + 1);
+	return true;
+}
+
+static bool decode_errors(const json_t *value, struct plan *p)
+{
+	uint64_t retire, drain, half_life;
+
+	if (!number(json_object_get(value, "retire_after"), PLAN_ERRORS_MAX, &retire) ||
+		!number(json_object_get(value, "drain_after"), PLAN_ERRORS_MAX, &drain) ||
+		!number(json_object_get(value, "half_life_s"), PLAN_HALF_LIFE_S_MAX, &half_life) ||
+		half_life < PLAN_HALF_LIFE_S_MIN ||
+		!decode_text(value, "trace_dir", p->trace_dir) ||
+		!decode_text(value, "trace_missing", p->trace_missing) ||
+		(p->trace_dir[0] && p->trace_dir[0] != '/'))
+		return false;
+	p->retire_after = (uint32_t)retire;
+	p->drain_after = (uint32_t)drain;
+	p->half_life_s = (uint32_t)half_life;
+	return true;
+}
+
 static bool decode(const json_t *value, struct plan *p)
 {
 	const json_t *nodes = json_object_get(value, "nodes");
@@ -137,7 +168,8 @@ static bool decode(const json_t *value, struct plan *p)
 		!number(json_object_get(value, "suspect_ms"), PLAN_SUSPECT_MS_MAX, &suspect_ms) ||
 		suspect_ms < PLAN_SUSPECT_MS_MIN ||
 		!number(json_object_get(value, "balance_ms"), PLAN_BALANCE_MS_MAX, &balance_ms) ||
-		(balance_ms && balance_ms < PLAN_BALANCE_MS_MIN) || !decode_thresholds(value, p))
+		(balance_ms && balance_ms < PLAN_BALANCE_MS_MIN) || !decode_thresholds(value, p) ||
+		!decode_errors(value, p))
 		return false;
 	p->suspect_ms = (uint32_t)suspect_ms;
 	p->balance_ms = (uint32_t)balance_ms;

@@ -27,6 +27,18 @@
 #define PLAN_LEND_ABOVE_DEFAULT (32ull << 20)
 #define PLAN_THRESHOLD_MAX (1ull << 40)
 
+/*
+ * Corrected memory errors (docs/fault-model.md has the reasons): a page with ten within about a day
+ * is bad; a node on which fifty pages' worth of errors came together is.
+ */
+#define PLAN_RETIRE_AFTER_DEFAULT 10u
+#define PLAN_DRAIN_AFTER_DEFAULT 500u
+#define PLAN_ERRORS_MAX 1000000u
+#define PLAN_HALF_LIFE_S_DEFAULT (24u * 3600)
+#define PLAN_HALF_LIFE_S_MIN 60u
+#define PLAN_HALF_LIFE_S_MAX (366u * 24 * 3600)
+#define PLAN_TRACE_BYTES 128u
+
 struct plan {
 	struct machine machine;
 	struct cells cells;
@@ -35,6 +47,11 @@ struct plan {
 	uint32_t balance_ms;			 /* how often vCPUs are balanced; 0: never */
 	/* Free memory of a node: below the one its cell borrows, it lends only above the other. */
 	uint64_t borrow_below_bytes, lend_above_bytes;
+	uint32_t retire_after, drain_after; /* corrected errors of a page, a node; 0: never */
+	uint32_t half_life_s;		    /* in which their counts halve */
+	/* Folder of the kernel's trace of memory errors; "": there is none, or nobody wants it. */
+	char trace_dir[PLAN_TRACE_BYTES];
+	char trace_missing[PLAN_TRACE_BYTES]; /* why there is none, in words */
 };
 
 /* A new reference, and the reverse, which trusts nothing. 0 or -errno with *e. */

@@ -11,6 +11,7 @@
 #include "monitor/cell/jobs.h"
 #include "monitor/cell/lending.h"
 #include "monitor/cell/moving.h"
+#include "monitor/cell/predicting.h"
 #include "monitor/cell/room.h"
 #include "monitor/cell/state.h"
 #include "numa/check.h"
@@ -68,6 +69,7 @@ static void serve_rows(struct monitor *m, const struct asker *who)
 	if (draining_name(m))
 		json_object_set_new(reply, "closed", json_string(draining_name(m)));
 	lending_describe(m, reply);
+	predicting_describe(m, reply);
 	asker_reply(m, who, reply);
 }
 

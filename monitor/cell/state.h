@@ -23,8 +23,9 @@
 enum cell_op {
 	CELL_OP_REQUEST = WIRE_OP_CELL, /* call: a request of request.h, answered by a reply */
 	CELL_OP_GUESTS,			/* message: the sender's guests; see replica.h */
-	CELL_OP_REMEMBER, /* message: the receiver's guests, as the sender knows them */
-	CELL_OP_LOAN,	  /* message: between two loan books; see lending.c */
+	CELL_OP_REMEMBER,  /* message: the receiver's guests, as the sender knows them */
+	CELL_OP_LOAN,	   /* message: between two loan books; see lending.c */
+	CELL_OP_CORRECTED, /* message: a corrected memory error; faultcontain/corrected.h */
 	CELL_OP_LOAD = WIRE_OP_CELL + 8, /* message: what its CPUs have to run; numa/visits.h */
 	CELL_OP_VISIT,			 /* call: a vCPU is to visit, or leaves */
 	CELL_OP_VISITS,			 /* message: all visits of the sender's vCPUs here */
@@ -47,6 +48,7 @@ struct lending;
 struct restarting;
 struct moving;
 struct draining;
+struct predicting;
 struct jobs;
 
 struct monitor {
@@ -66,6 +68,7 @@ struct monitor {
 	struct lending *lending;       /* memory lent to other cells and borrowed of them */
 	struct moving *moving;	       /* guests on their way to other cells */
 	struct draining *draining;     /* whether this cell is to be used */
+	struct predicting *predicting; /* corrected memory errors */
 	struct jobs *jobs;	       /* work that someone follows */
 	struct event_log *events;
 	struct replica replicas[CELLS_MAX]; /* that of `self` is unused */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "faultcontain/host/fence.h"
+#include "monitor/cell/errors_source.h"
 #include "monitor/cell/keeper.h"
 #include "monitor/cell/members.h"
 #include "monitor/cell/runtime.h"
@@ -147,6 +148,7 @@ int cli_down(int argc, char **argv)
 		left = await_end(dir, 10);
 	}
 	remove_groups();
+	errors_source_remove(dir);
 	runtime_remove(dir);
 	close(lock);
 	if (left > 0)

@@ -82,6 +82,33 @@ static void print_cells(const json_t *cells)
 	table_print(t);
 }
 
+/* A line for each node with corrected memory errors. */
+static void print_errors(const json_t *cells)
+{
+	size_t i, k;
+	json_t *row, *node;
+
+	json_array_foreach(cells, i, row)
+	{
+		json_array_foreach(
+			json_object_get(json_object_get(row, "corrected_errors"), "nodes"), k, node)
+		{
+			const char *dimm = cli_text(node, "worst_dimm");
+
+			printf("node %llu: %llu corrected memory errors lately%s%s; pages retired: "
+			       "%llu, not "
+			       "to be retired: %llu%s\n",
+				(unsigned long long)cli_number(node, "node"),
+				(unsigned long long)cli_number(node, "errors"),
+				*dimm ? ", most in " : "", dimm,
+				(unsigned long long)cli_number(node, "retired"),
+				(unsigned long long)cli_number(node, "not_retired"),
+				json_is_true(json_object_get(node, "failing")) ? "; it is failing"
+									       : "");
+		}
+	}
+}
+
 /* Of other cells. */
 static uint64_t borrowed_bytes(const json_t *guest)
 {
@@ -159,6 +186,7 @@ int cli_ls(int argc, char **argv)
 		cli_print_json(reply);
 	} else {
 		print_cells(json_object_get(reply, "cells"));
+		print_errors(json_object_get(reply, "cells"));
 		putchar('\n');
 		print_guests(json_object_get(reply, "guests"));
 		print_unanswered(reply);

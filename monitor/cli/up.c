@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "faultcontain/host/fence.h"
+#include "monitor/cell/errors_source.h"
 #include "monitor/cell/launch.h"
 #include "monitor/cell/lives.h"
 #include "monitor/cell/members.h"
@@ -34,11 +35,15 @@
 struct up_options {
 	const char *cells;
 	uint64_t suspect_ms, balance_ms, borrow_below_bytes, lend_above_bytes;
+	uint64_t retire_after, drain_after, half_life_hours;
 };
 
 enum {
 	KEY_BORROW_BELOW = 0x100,
 	KEY_LEND_ABOVE,
+	KEY_RETIRE_AFTER,
+	KEY_DRAIN_AFTER,
+	KEY_HALF_LIFE,
 };
 
 /* What was started so far, so that it can be ended again. */
@@ -75,6 +80,18 @@ static const struct argp_option options[] = {
 		"free memory of a node above which its cell lends, and takes home what it borrowed "
 		"(default: 32M)",
 		0 },
+	{ "retire-after", KEY_RETIRE_AFTER, "N", 0,
+		"corrected memory errors after which a page's contents move away and it is not "
+		"used "
+		"any more (default: 10; 0: never)",
+		0 },
+	{ "drain-after", KEY_DRAIN_AFTER, "N", 0,
+		"corrected memory errors of a node after which its cell is drained (default: 500; "
+		"0: "
+		"never)",
+		0 },
+	{ "half-life", KEY_HALF_LIFE, "HOURS", 0,
+		"time in which the counts of corrected errors halve (default: 24)", 0 },
 	{ 0 },
 };
 
@@ -115,6 +132,19 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_LEND_ABOVE:
 		take_threshold("--lend-above", arg, &o->lend_above_bytes, state);
+		return 0;
+	case KEY_RETIRE_AFTER:
+		if (parse_number("--retire-after", arg, 0, PLAN_ERRORS_MAX, &o->retire_after, &e))
+			argp_error(state, "%s", e.text);
+		return 0;
+	case KEY_DRAIN_AFTER:
+		if (parse_number("--drain-after", arg, 0, PLAN_ERRORS_MAX, &o->drain_after, &e))
+			argp_error(state, "%s", e.text);
+		return 0;
+	case KEY_HALF_LIFE:
+		if (parse_number("--half-life", arg, 1, PLAN_HALF_LIFE_S_MAX / 3600,
+			    &o->half_life_hours, &e))
+			argp_error(state, "%s", e.text);
 		return 0;
 	case ARGP_KEY_END:
 		if (o->borrow_below_bytes > o->lend_above_bytes)
@@ -168,6 +198,9 @@ static int make_plan(const struct up_options *o, struct plan *p, struct err *e)
 	p->balance_ms = (uint32_t)o->balance_ms;
 	p->borrow_below_bytes = o->borrow_below_bytes;
 	p->lend_above_bytes = o->lend_above_bytes;
+	p->retire_after = (uint32_t)o->retire_after;
+	p->drain_after = (uint32_t)o->drain_after;
+	p->half_life_s = (uint32_t)o->half_life_hours * 3600;
 	if (o->cells) {
 		enum cells_fault fault = cells_parse(&p->machine, o->cells, &p->cells, &at);
 
@@ -229,6 +262,7 @@ static int prepare(const struct up_options *o, struct up *up, struct err *e)
 	if (rc)
 		return rc;
 	runtime_clear(up->dir);
+	errors_source_make(up->dir, &up->plan);
 	rc = plan_save(&up->plan, up->dir, e);
 	for (uint32_t cell = 0; !rc && cell < up->plan.cells.cell_count; cell++)
 		rc = runtime_make_cell(up->dir, cell, e);
@@ -370,8 +404,10 @@ static void undo(struct up *up)
 			break;
 		usleep(100000);
 	}
-	if (!up->resumed)
+	if (!up->resumed) {
+		errors_source_remove(up->dir);
 		runtime_remove(up->dir);
+	}
 }
 
 static void say_plan(const struct up *up)
@@ -395,6 +431,8 @@ static void say_plan(const struct up *up)
 	if (cgroup_offered(&e))
 		printf("guests are held to their nodes by affinity and memory policy alone: %s\n",
 			e.text);
+	if (up->plan.trace_missing[0])
+		printf("corrected memory errors are not counted: %s\n", up->plan.trace_missing);
 }
 
 static int start_all(const struct up_options *o, struct up *up, struct err *e)
@@ -417,7 +455,10 @@ int cli_up(int argc, char **argv)
 	struct up_options o = { .suspect_ms = PLAN_SUSPECT_MS_DEFAULT,
 		.balance_ms = PLAN_BALANCE_MS_DEFAULT,
 		.borrow_below_bytes = PLAN_BORROW_BELOW_DEFAULT,
-		.lend_above_bytes = PLAN_LEND_ABOVE_DEFAULT };
+		.lend_above_bytes = PLAN_LEND_ABOVE_DEFAULT,
+		.retire_after = PLAN_RETIRE_AFTER_DEFAULT,
+		.drain_after = PLAN_DRAIN_AFTER_DEFAULT,
+		.half_life_hours = PLAN_HALF_LIFE_S_DEFAULT / 3600 };
 	struct up *up = calloc(1, sizeof(*up));
 	struct err e;
 	int rc, status = EXIT_OK;

@@ -33,6 +33,11 @@ static struct plan *example(void)
 	p->balance_ms = 35;
 	p->borrow_below_bytes = 5u << 20;
 	p->lend_above_bytes = 9u << 20;
+	p->retire_after = 7;
+	p->drain_after = 0;
+	p->half_life_s = 61;
+	strcpy(p->trace_dir, "/trace/ours");
+	strcpy(p->trace_missing, "nothing");
 	cr_assert_eq(cells_parse(&p->machine, "4/1,7", &p->cells, &at), CELLS_OK);
 	return p;
 }
@@ -70,6 +75,15 @@ Test(plan, a_damaged_one_is_refused)
 		{ "lend_above_bytes", "-1" },
 		{ "lend_above_bytes", "5242879" },
 		{ "suspect_ms", "\"1000\"" },
+		{ "retire_after", "1000001" },
+		{ "retire_after", "null" },
+		{ "drain_after", "-1" },
+		{ "drain_after", "1000001" },
+		{ "half_life_s", "59" },
+		{ "half_life_s", "31622401" },
+		{ "trace_dir", "\"here\"" },
+		{ "trace_dir", "7" },
+		{ "trace_missing", "null" },
 		{ "balance_ms", "4" },
 		{ "balance_ms", "60001" },
 		{ "balance_ms", "true" },
