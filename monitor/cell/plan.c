@@ -54,7 +54,7 @@ json_t *plan_encode(const struct plan *p)
 	for (uint32_t c = 0; c < p->cells.cell_count; c++)
 		json_array_append_new(cells, json_pack("{s:I, s:o}", "cell", (json_int_t)c, "nodes",
 						     plan_cell_nodes(p, c)));
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:o}", "suspect_ms",
+	return json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "suspect_ms",
 		(json_int_t)p->suspect_ms, "retire_after", (json_int_t)p->retire_after,
 		"drain_after", (json_int_t)p->drain_after, "half_life_s",
 		(json_int_t)p->half_life_s, "trace_dir", p->trace_dir, "trace_missing",

@@ -145,7 +145,7 @@ static json_t *describe_nodes(const struct monitor *m, uint64_t now_ns)
 		const struct corrected_dimm *d = corrected_worst_dimm(c, cell->nodes[i], now_ns);
 		json_t *row;
 
-		if (n->count.at_ns == 0)
+		if (!n->count.value && !n->failing && !n->retired && !n->stuck)
 			continue;
 		row = json_pack("{s:I, s:I, s:b, s:I, s:I}", "node",
 			(json_int_t)os_node(m, cell->nodes[i]), "errors",

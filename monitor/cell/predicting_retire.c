@@ -86,7 +86,8 @@ static const char *why_not(int status, bool killed)
 	if (status == EBUSY || status == EIO)
 		return "the kernel can't move what is in it now";
 	if (status == EOPNOTSUPP)
-		return "this kernel can't take memory out of use";
+		return "this kernel can't take memory out of use (or vm.enable_soft_offline "
+		       "forbids it)";
 	if (status == ENXIO)
 		return "it is no memory that the kernel manages";
 	return status > 0 && status < STATUS_NO_GROUP ? strerrordesc_np(status)

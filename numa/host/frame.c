@@ -31,7 +31,7 @@ int frame_node(uint64_t frame, uint32_t *os_node)
 {
 	char path[80];
 	struct dirent *entry;
-	uint64_t bytes;
+	uint64_t bytes = FRAME_BYTES;
 	DIR *dir;
 	int found = 0, rc = block_bytes(&bytes);
 

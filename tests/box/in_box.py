@@ -31,6 +31,7 @@ TINY_HOLD = os.path.join(lab.BUILD, "tiny-hold.img")
 TINY_BUSY = os.path.join(lab.BUILD, "tiny-busy.img")
 TINY_TOUCH = os.path.join(lab.BUILD, "tiny-touch.img")
 TINY_TOUCHED = 32 * MIB
+RETIRE_AFTER, DRAIN_AFTER = 4, 12  # corrected errors
 
 
 def check(condition, text):
@@ -309,7 +310,7 @@ def test_vcpus_are_moved_by_hand():
 # --- cells -------------------------------------------------------------------------------------
 
 def test_up_starts_a_cell_per_node():
-    must("up")
+    must("up", "--retire-after", RETIRE_AFTER, "--drain-after", DRAIN_AFTER)
     cells = listing("ls")["cells"]
     equal("cells", [(c["cell"], c["nodes"], c["state"]) for c in cells],
           [(n, [n], "alive") for n in range(NODES)])
@@ -639,11 +640,84 @@ def others_go_on(console, work):
         del GUESTS[console.name]
 
 
+def frame_of(pid, gpa):
+    """The host's frame behind a page of guest RAM below 3 GiB."""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps:
+        start = next(int(line.split("-")[0], 16) for line in maps if "memfd:cv-ram" in line)
+    with open(f"/proc/{pid}/pagemap", "rb") as pagemap:
+        pagemap.seek((start + gpa) // lab.PAGE * 8)
+        entry = int.from_bytes(pagemap.read(8), "little")
+    return entry & (1 << 55) - 1 if entry >> 63 else None
+
+
+def correct_errors(frame):
+    """One corrected error of this frame from each CPU: enough to have it retired."""
+    for cpu in range(2 * NODES):
+        subprocess.run(["boxctl", "mce", "--cpu", str(cpu), "--bank", "4", "--status", "0x9400400000080813",
+                        "--addr", f"{frame * lab.PAGE:#x}"], check=True, stdout=subprocess.DEVNULL)
+
+
+def retire(cell, frame):
+    correct_errors(frame)
+    return until_retired(cell, frame)
+
+
+def until_retired(cell, frame):
+    said = f"page frame {frame:#x} "
+    return until(f"{said} of cell {cell} to be retired", lambda: next(
+        (e for e in listing("events")["events"] if e["event"] == "page-retired" and said in e["cause"]), None), 60)
+
+
+def errors_of_node(cell):
+    return cell_row(cell)["corrected_errors"]["nodes"][0]
+
+
+OWNED = []  # the page of a process in "hurt" that lives
+
+
+def owned_page(console):
+    if not OWNED:
+        OWNED.append(console.ask("owner")["gpa"])
+    return OWNED[0]
+
+
+def test_a_page_with_corrected_errors_is_retired_unnoticed():
+    console = hurt_guest()
+
+    def hurt():
+        gpa = owned_page(console)
+        pid = guest_row("hurt")["pid"]
+        frame = frame_of(pid, gpa)
+        equal("cell of the event", retire(1, frame)["cell"], 1)
+        equal("the owner", console.ask("owner-touch")["intact"], True)
+        check(frame_of(pid, gpa) not in (None, frame), "the page is where it was")
+        equal("nodes of its RAM", set(lab.nodes_of_ram(pid)), {1})
+        seen = cell_row(1)["corrected_errors"]
+        equal("pages", [(p["node"], p["state"]) for p in seen["pages"] if p["frame"] == frame], [(1, "retired")])
+        equal("node", [(n["node"], n["retired"], n["failing"]) for n in seen["nodes"]], [(1, 1, False)])
+        check(seen["dimms"] and all("bank 4" in d["dimm"] for d in seen["dimms"]), seen["dimms"])
+
+    others_go_on(console, hurt)
+    equal("lost pages", guest_row("hurt")["memory_error_count"], 0)
+
+
+def test_corrected_errors_are_heard_after_the_reader_died():
+    """The lowest cell reads the kernel's trace for all; the trace waits for its next monitor."""
+    console = hurt_guest()
+    frame = frame_of(guest_row("hurt")["pid"], owned_page(console))
+    old = cell_row(0)["pid"]
+    os.kill(old, signal.SIGKILL)
+    correct_errors(frame)
+    monitor_comes_back(0, old)
+    until_retired(1, frame)
+    equal("the owner", console.ask("owner-touch")["intact"], True)
+
+
 def test_a_memory_error_kills_only_the_process_that_owned_the_page():
     console = hurt_guest()
 
     def hurt():
-        gpa = console.ask("owner")["gpa"]
+        gpa = OWNED.pop() if OWNED else console.ask("owner")["gpa"]
         equal("the owner", console.ask("owner-touch")["intact"], True)
         frame = inject("hurt", "--gpa", gpa)["frame"]
         seen = record_of("hurt", gpa)
@@ -740,7 +814,12 @@ def test_untouched_pages_are_healed_unnoticed():
 
     others_go_on(console, hurt)
     equal("what the guest noticed", console.ask("kernel-log Hardware")["lines"], 0)
+    # A page that moves out of a huge one because its frame has corrected errors is whole.
     gpa = console.ask("owner")["gpa"]
+    frame = frame_of(guest_row("healing")["pid"], gpa)
+    retire(2, frame)
+    equal("the owner", console.ask("owner-touch")["intact"], True)
+    check(frame_of(guest_row("healing")["pid"], gpa) != frame, "the page is where it was")
     inject("healing", "--gpa", gpa)
     equal("the owner of a page that was touched", console.ask("owner-touch")["signal"], 7)
     equal("what is lost of a huge page", record_of("healing", gpa, end="told")["bytes"], 4096)
@@ -1182,6 +1261,32 @@ def test_drain_empties_a_cell_and_undrain_opens_it():
     wait_home("dr", 1, pid)
     for name in ("dr", "dl"):
         must("kill", name)
+
+
+def test_drain_follows_too_many_corrected_errors():
+    start_all()
+    before = live_on(2)
+    pid = guest_row("g2")["pid"]
+    pages = (gpa for gpa in range(64 * MIB, 160 * MIB, lab.PAGE) if frame_of(pid, gpa))
+
+    def hurt():
+        for _ in range(DRAIN_AFTER // RETIRE_AFTER):
+            if cell_row(2)["state"] == "alive":
+                retire(2, frame_of(pid, next(pages)))
+        until("its cell to be drained", lambda: cell_row(2)["state"] == "drained", 180)
+
+    beats_go_on(list(GUESTS), hurt)
+    row = errors_of_node(2)
+    equal("node", (row["node"], row["failing"]), (2, True))
+    check(row["errors"] >= DRAIN_AFTER, row)
+    failing = [e for e in listing("events")["events"] if e["event"] == "node-failing"]
+    equal("events", [(e["cell"], e["by"]) for e in failing], [(2, 2)])
+    equal("who is left", live_on(2), [])
+    equal("nodes of g2", 2 in lab.nodes_of_ram(pid), False)
+    must("undrain", 2)
+    equal("node", [(n["errors"], n["failing"]) for n in cell_row(2)["corrected_errors"]["nodes"]], [(0, False)])
+    for name in before:
+        must("move", name, "--cell", 2)
 
 
 def test_drain_names_what_fits_nowhere():
