@@ -7,6 +7,7 @@
 
 #include "monitor/cell/draining.h"
 #include "monitor/cell/predicting_internal.h"
+#include "monitor/cell/recovery.h"
 #include "monitor/cell/state.h"
 #include "numa/check.h"
 #include "numa/host/cgroup.h"
@@ -67,8 +68,7 @@ static void node_fails(struct monitor *m, uint32_t node, uint64_t now_ns)
 		os_node(m, node), corrected_now(c, &c->nodes[node].count, now_ns), most,
 		draining_closed(m) ? "its cell is closed already" : "its cell is drained");
 	monitor_event(m, m->self, NULL, "node-failing", text);
-	if (!draining_closed(m) && !m->going_down)
-		draining_begin(m, "a node of it has too many corrected memory errors");
+	m->predicting->drains = true;
 }
 
 /* In memory of this cell, or of nobody's in particular. */
@@ -112,13 +112,19 @@ void predicting_turn(struct monitor *m, uint64_t now_ns)
 	m->predicting->look_ns = now_ns + LOOK_NS;
 	errors_reader_turn(m, now_ns);
 	retirement_turn(m, now_ns);
+	/* Guests can't be moved during one. */
+	if (!m->predicting->drains || recovery_suspended(m))
+		return;
+	m->predicting->drains = false;
+	if (!draining_closed(m) && !m->going_down)
+		draining_begin(m, "a node of it has too many corrected memory errors");
 }
 
 uint64_t predicting_due(const struct monitor *m)
 {
 	/* Without a trace there is nothing to look for; a peer may have one to tell of all the
 	 * same. */
-	return m->plan->trace_dir[0] || m->predicting->counts->wanted ||
+	return m->plan->trace_dir[0] || m->predicting->drains || m->predicting->counts->wanted ||
 			       m->predicting->retirement.process.pidfd >= 0
 		       ? m->predicting->look_ns
 		       : UINT64_MAX;

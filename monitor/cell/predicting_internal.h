@@ -46,6 +46,7 @@ struct predicting {
 	struct errors_reader reader;
 	struct retirement retirement;
 	bool cgroups;
+	bool drains; /* the cell is to be drained, as soon as no recovery goes on */
 	uint64_t look_ns;
 };
 

@@ -229,7 +229,14 @@ static int start(struct monitor *m)
 	}
 	r->pipe = ends[0];
 	rc = loop_watch(&m->loop, &r->watch, r->pipe, text_ready, m);
-	return rc ? rc : loop_watch(&m->loop, &r->process.watch, r->process.pidfd, reader_ended, m);
+	if (!rc)
+		rc = loop_watch(&m->loop, &r->process.watch, r->process.pidfd, reader_ended, m);
+	if (rc) {
+		errors_reader_stop(m);
+		close(r->process.pidfd);
+		r->process.pidfd = -1;
+	}
+	return rc;
 }
 
 void errors_reader_stop(struct monitor *m)

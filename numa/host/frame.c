@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -63,7 +64,7 @@ int frame_soft_offline(uint64_t frame)
 
 	if (fd < 0)
 		return errno == ENOENT ? -EOPNOTSUPP : -errno;
-	n = snprintf(text, sizeof(text), "0x%llx", (unsigned long long)(frame * FRAME_BYTES));
+	n = snprintf(text, sizeof(text), "0x%" PRIx64, frame * FRAME_BYTES);
 	if (write(fd, text, (size_t)n) != n)
 		rc = -errno;
 	(void)close(fd);

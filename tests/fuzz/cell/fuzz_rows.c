@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What peers say of their guests, vCPUs and events: a good row or event in which fields
- * are replaced. Each line of the input is a field's number and a JSON value.
+ * What peers say of their guests, vCPUs, events and corrected errors: a good row or event in which
+ * fields are replaced. Each line of the input is a field's number and a JSON value.
  */
 #include <string.h>
 
 #include "monitor/cell/balancing.h"
 #include "monitor/cell/events.h"
 #include "monitor/cell/guests.h"
+#include "monitor/cell/predicting.h"
 #include "numa/check.h"
 
 static json_t *good_row(void)
@@ -26,6 +27,15 @@ static json_t *good_vcpu(void)
 		"guest", "web", "vcpu", 1, "tid", 77, "home", 2, "cell", 3, "node", 6, "cpu", 9,
 		"cpus", 8, 9, "share", 400, "runnable", 1, "held", 0, "gang", 0, "moves", 5,
 		"visits", 1, "reason", "spread");
+}
+
+static json_t *good_errors(void)
+{
+	return json_pack("{s:[{s:i, s:i, s:b, s:i, s:i, s:s}], s:[{s:s, s:n, s:i}], "
+			 "s:[{s:i, s:i, s:i, s:s}]}",
+		"nodes", "node", 1, "errors", 12, "failing", 0, "retired", 1, "not_retired", 0,
+		"worst_dimm", "A1", "dimms", "dimm", "A1", "node", "errors", 12, "pages", "frame",
+		4711, "node", 1, "errors", 9, "state", "retired");
 }
 
 static json_t *good_event(void)
@@ -75,6 +85,23 @@ static void try_row(json_t *row)
 	json_decref(copy);
 }
 
+/* What is shown of a peer's corrected errors is shown whole if it is told on. */
+static void try_errors(const uint8_t *data, size_t size)
+{
+	json_t *errors = good_errors(), *reply, *row = json_object(), *again = json_object();
+
+	replace_fields(json_array_get(json_object_get(errors, "nodes"), 0), data, size);
+	replace_fields(json_array_get(json_object_get(errors, "dimms"), 0), data, size);
+	replace_fields(errors, data, size);
+	reply = json_pack("{s:o}", "corrected_errors", errors);
+	predicting_copy(row, reply);
+	predicting_copy(again, row);
+	CHECK(json_equal(row, again) && json_object_size(row) == 1);
+	json_decref(reply);
+	json_decref(row);
+	json_decref(again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -97,6 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		json_decref(again);
 		json_decref(clean);
 	}
+	try_errors(data, size);
 	json_decref(vcpu);
 	json_decref(row);
 	json_decref(event);

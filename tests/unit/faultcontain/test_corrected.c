@@ -172,6 +172,10 @@ Test(corrected, the_page_with_most_errors_leaves_first)
 	cr_assert(next(c, START, &frame) && frame == 400);
 	cr_assert(next(c, START, &frame) && frame == 300);
 	cr_assert_not(next(c, START, &frame));
+	for (uint64_t i = 0; i < 40; i++)
+		take(c, START, 1000 + i * 7 % 40, 1, 5, "");
+	for (uint64_t i = 0; i < 40; i++)
+		cr_assert(next(c, START, &frame) && frame == 1000 + i);
 	free(c);
 }
 
@@ -233,6 +237,8 @@ Test(corrected, a_page_that_can_not_be_retired_is_the_nodes_fault)
 	}
 	cr_assert_eq(node_now(c, 1, START), 30);
 	cr_assert(take(c, START, 100, 1, 10, ""));
+	take(c, START, 100, 1, 100, "");
+	cr_assert_eq(node_now(c, 1, START), 140);
 	free(c);
 }
 
@@ -364,6 +370,9 @@ Test(corrected, dimms_are_counted_by_name)
 	cr_assert_null(corrected_worst_dimm(c, 6, START));
 	cr_assert_str_eq(corrected_worst_dimm(c, CORRECTED_NO_NODE, START)->label, "DIMM_X");
 	cr_assert_null(page(c, 9));
+	/* The same name on another node is another DIMM. */
+	take(c, START, 4, 5, 1, "DIMM_A1");
+	cr_assert_eq(corrected_now(c, &corrected_worst_dimm(c, 4, START)->count, START), 4);
 	/* More names than room: the worst stays. */
 	for (uint32_t i = 0; i < 3 * CORRECTED_DIMMS; i++) {
 		snprintf(label, sizeof(label), "D%u", i);
