@@ -6,13 +6,16 @@
  * so faults can be injected by the hundred.
  *
  * Kernel command line: cv.mem=MIB (default 4, at most 24; from BEAT_MEMORY on),
- * cv.busy to check memory all the time and not only twice a second.
+ * cv.ms=N between heartbeats (default 500), cv.busy to check memory all the time
+ * and not only once for each of them.
  */
 #include "guests/agent/pattern.h"
 
 #define BEAT_MEMORY 0x2000000ull
+#define MIB_DEFAULT 4u
 #define MIB_MAX 24u
-#define BEAT_NS 500000000u
+#define BEAT_MS_DEFAULT 500u
+#define BEAT_MS_MAX 4000u /* the timer counts nanoseconds in 32 bits */
 #define MEASURE_NS 50000000u
 #define UART 0x3f8
 #define CMD_LINE_PTR 0x228
@@ -139,19 +142,22 @@ static const char *find_option(const uint8_t *boot_params, const char *option)
 	return 0;
 }
 
-static uint32_t mib_wanted(const uint8_t *boot_params)
+/* The number behind `option`, at most `max`; `otherwise` if there is none. */
+static uint32_t number_wanted(
+	const uint8_t *boot_params, const char *option, uint32_t otherwise, uint32_t max)
 {
-	const char *text = find_option(boot_params, "cv.mem=");
-	uint32_t mib = 0;
+	const char *text = find_option(boot_params, option);
+	uint32_t number = 0;
 
-	while (text && *text >= '0' && *text <= '9' && mib <= MIB_MAX)
-		mib = mib * 10 + (uint32_t)(*text++ - '0');
-	return mib == 0 ? 4 : mib > MIB_MAX ? MIB_MAX : mib;
+	while (text && *text >= '0' && *text <= '9' && number <= max)
+		number = number * 10 + (uint32_t)(*text++ - '0');
+	return number == 0 ? otherwise : number > max ? max : number;
 }
 
 void beat_main(const uint8_t *boot_params)
 {
-	const uint32_t mib = mib_wanted(boot_params);
+	const uint32_t mib = number_wanted(boot_params, "cv.mem=", MIB_DEFAULT, MIB_MAX);
+	const uint32_t ms = number_wanted(boot_params, "cv.ms=", BEAT_MS_DEFAULT, BEAT_MS_MAX);
 	const char *busy = find_option(boot_params, "cv.busy");
 	struct pattern pattern;
 	uint64_t start, per_second;
@@ -170,7 +176,7 @@ void beat_main(const uint8_t *boot_params)
 		do {
 			ok = pattern_step(&pattern);
 			now = rdtsc();
-		} while (busy && ok && now - from < per_second / 2);
+		} while (busy && ok && now - from < per_second * ms / 1000);
 		say("cv-beat ");
 		say_number(sequence, 10, 1);
 		put(' ');
@@ -181,6 +187,6 @@ void beat_main(const uint8_t *boot_params)
 		say_number(pattern.sum, 16, 16);
 		say(ok ? " ok\n" : " BAD\n");
 		if (!busy)
-			sleep_ns(BEAT_NS);
+			sleep_ns(ms * 1000000u);
 	}
 }

@@ -85,6 +85,7 @@ class Console:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 self._line(line.decode("utf-8", "replace").strip("\r"))
+        self._socket.close()
         with self._changed:
             self.closed_at = time.monotonic()
             self._changed.notify_all()

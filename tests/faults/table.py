@@ -5,13 +5,16 @@ import os
 import resource
 import signal
 import subprocess
+import threading
 
 import fleet as fl
 import lab
 from lab import Failed, cellvisor, must, until
 
+NODE_DEATH_S = 1.5  # what the injector takes to strike
 DYING_NODES = (1, 2, 3)  # CPU 0 can't go offline
-MOMENTS = ("idle", "booting", "cpu-load", "memory-load", "disk-load", "recovery", "borrowed", "moving")
+MOMENTS = ("idle", "booting", "cpu-load", "memory-load", "disk-load", "recovery", "borrowed", "moving", "visited",
+           "live-move")
 
 
 class Fault:
@@ -60,6 +63,8 @@ def guest_go_on(shot):
 
 def node_death(shot):
     """The injector tells when it strikes: from then on the time runs."""
+    if shot.carry_out:
+        threading.Timer(shot.rng.uniform(0, NODE_DEATH_S), shot.carry_out).start()
     shot.process = subprocess.Popen([lab.CELLVISOR, "inject", "node-death", str(shot.cell)], text=True,
                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     said = []
@@ -92,18 +97,17 @@ def memory_error_monitor(shot):
     shot.rng.shuffle(pages)
     for page in pages:
         frame = fl.frame_of(shot.monitor_pid, page)
-        if frame:
-            fl.make_bad(frame)
+        if frame and fl.make_bad(frame):
             shot.note = f"address {page:#x}"
             return
     raise Failed("the monitor has no memory")
 
 
 def machine_check_deferred(shot):
-    start = fl.ram_start(shot.guest_pid)
-    frame = None
-    while not frame:
-        frame = fl.frame_of(shot.guest_pid, start + shot.rng.randrange(32 << 20, 40 << 20) // lab.PAGE * lab.PAGE)
+    def used():
+        page = shot.rng.randrange(fl.WATCHED_MIB << 20) // lab.PAGE * lab.PAGE
+        return fl.frame_of_ram(shot.guest_pid, fl.WATCHED_FROM + page)
+    frame = until("a page that the guest uses", used, 30)
     with open("/sys/devices/system/machinecheck/machinecheck0/check_interval", "w", encoding="ascii") as file:
         file.write("1")
     fl.boxctl("mce", "--cpu", 0, "--bank", 1, "--addr", f"{frame * lab.PAGE:#x}")
@@ -218,9 +222,12 @@ FAULTS = [
     Fault("guest-no-memory", "guest", guest_oom, 6, "dies", "guest-crashed|guest-start-failed", moments=("idle", "memory-load")),
     Fault("guest-no-descriptors", "guest", no_descriptors(lambda s: s.guest_pid), 4, undo=no_descriptors_end,
           for_a_while=True, moments=("idle", "memory-load")),
-    Fault("machine-check-deferred", "guest", machine_check_deferred, 8, "may-die"),
+    # A second passes until the kernel is told: a page that moves meanwhile leaves the frame to somebody else.
+    Fault("machine-check-deferred", "guest", machine_check_deferred, 8, "may-die",
+          moments=tuple(m for m in MOMENTS if m not in ("moving", "live-move"))),
     Fault("machine-check-corrected", "cpu", machine_check_corrected, 4),
-    Fault("cpu-offline", "cpu", cpu_offline, 4, undo=cpu_online, moments=("idle", "cpu-load", "memory-load")),
+    Fault("cpu-offline", "cpu", cpu_offline, 4, undo=cpu_online,
+          moments=("idle", "cpu-load", "memory-load", "visited")),
     Fault("node-death", "node", node_death, 6, "dies", "cell-dead", undo=node_death_end),
     Fault("disk-full", "guest", disk_full, 2, moments=("disk-load",)),
 ]
@@ -247,3 +254,17 @@ def draw(rng, table):
     faults = sorted({row[0].name: row[0] for row in table}.values(), key=lambda f: f.name)
     fault = rng.choices(faults, [f.weight for f in faults])[0]
     return rng.choice([row for row in table if row[0] is fault])
+
+
+def each(rng, table):
+    """A row of every fault, so that all moments come: those with few to choose from first, at the moment that
+    was taken least."""
+    faults = [fault for fault in FAULTS if any(row[0] is fault for row in table)]
+    taken = dict.fromkeys(MOMENTS, 0)
+    chosen = {}
+    for fault in sorted(faults, key=lambda f: (len(f.moments), rng.random())):
+        of = [row for row in table if row[0] is fault]
+        least = min(taken[row[2]] for row in of)
+        chosen[fault] = rng.choice([row for row in of if taken[row[2]] == least])
+        taken[chosen[fault][2]] += 1
+    return [chosen[fault] for fault in faults]
