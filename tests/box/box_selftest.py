@@ -266,7 +266,7 @@ def leftovers(pid):
     return glob.glob(os.path.join(common.BUILD, f"run-{pid}-*"))
 
 
-def played(script, start_seconds=20.0, limit=None):
+def played(script, start_seconds=20.0, limit=None, again=0):
     """Runs a box whose QEMU is this Python script, which finds its end of the run port in `run`.
     The exit status, and what the box said."""
     head = ("#!/usr/bin/python3\nimport sys, os, time, re\n"
@@ -280,9 +280,9 @@ def played(script, start_seconds=20.0, limit=None):
         qemu.PROGRAM, life.START_SECONDS = program, start_seconds
         said = io.StringIO()
         try:
-            with contextlib.redirect_stderr(said):
+            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
                 status = life.run(machine.parse_machine("1", "1", "512M", None, "0"), b"/\0\0true\0",
-                                  os.path.join(folder, "share"), limit)
+                                  os.path.join(folder, "share"), limit, again)
         finally:
             qemu.PROGRAM, life.START_SECONDS = real
     return status, said.getvalue()
@@ -322,6 +322,25 @@ def out_a_qemu_that_ends_is_told_with_its_reason():
     status, said = played("sys.exit('no such machine')")
     equal("exit status", status, 125)
     check("ended before the command did" in said and "no such machine" in said, said)
+
+
+def out_a_machine_that_failed_is_booted_again_as_often_as_asked():
+    alive = "os.write(run, b'a\\0\\0\\0\\0\\0\\0\\0')\n"
+    ends = "os.write(run, b'x\\0\\0\\0\\2\\0\\0\\0' + b'%d')\ntime.sleep(100)"
+    panic = ("import pathlib\npathlib.Path(re.search(r'id=console,path=(\\S+)', ' '.join(sys.argv))[1])"
+             ".write_text('Kernel panic - not syncing')\n")
+    # What the first start does; how often it may begin again; the exit status, and the number of starts.
+    for first, again, wanted, starts in ((alive, 1, 42, 2), (alive, 0, 125, 1), (alive + ends % 75, 1, 42, 2),
+                                         (alive + ends % 75, 0, 75, 1), (alive + ends % 74, 1, 74, 1),
+                                         (panic + alive, 1, 125, 1)):
+        with tempfile.TemporaryDirectory() as folder:
+            count = f"{folder}/starts"
+            status, said = played(f"open('{count}', 'a').write('x')\n"
+                                  f"if os.path.getsize('{count}') > 1:\n    {alive}    "
+                                  + (ends % 42).replace("\n", "\n    ") + "\n" + first + "\nsys.exit()", again=again)
+            equal(f"exit status ({first!r}, {said})", status, wanted)
+            equal(f"starts ({first!r})", os.path.getsize(count), starts)
+            equal("told", said.count("booting again"), starts - 1)
 
 
 def out_garbage_and_failures_from_inside_are_told():

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -20,6 +21,15 @@ PAGE = 4096
 
 class Failed(Exception):
     """A check that does not hold; its text says what was seen."""
+
+
+class MachineFailed(SystemExit):
+    """The machine under the test failed, not what was tested: ends the program with a status that tells
+    sim/box/box to boot anew (docs/box.md)."""
+
+    def __init__(self, text):
+        super().__init__(75)
+        print(f"# {text}", file=sys.stderr, flush=True)
 
 
 def cellvisor(*args, timeout=240):
@@ -59,6 +69,7 @@ class Console:
     """A guest's console, read from now on by a thread of its own. Holds every heartbeat with the
     time of its arrival, and answers of the guest's agent to commands."""
 
+    QUIET_S = 20
     BEAT = re.compile(r"cv-beat (\d+) ([\d.]+) ([0-9a-f]+) (ok|BAD)")
 
     def __init__(self, name, path):
@@ -106,21 +117,37 @@ class Console:
     def wait(self, what, condition, seconds):
         """Waits until condition(self), called at each new line, is true; returns its value."""
         end = time.monotonic() + seconds
+        look, seen = time.monotonic() + self.QUIET_S, 0
         with self._changed:
             while True:
                 value = condition(self)
                 if value:
                     return value
                 left = end - time.monotonic()
+                if len(self.lines) > seen:
+                    look, seen = time.monotonic() + self.QUIET_S, len(self.lines)
+                elif time.monotonic() > look:
+                    look += self.QUIET_S
+                    self._blame_the_machine()
                 if left <= 0:
                     break
                 if self.closed_at:
                     raise Failed(f"guest {self.name}: its console closed while waiting for: {what}")
                 self._changed.wait(min(left, 1.0))
-        status, out, _ = cellvisor("show", self.name, "--json")
-        threads = threads_in_words(json.loads(out)["pid"]) if status == 0 else "not found"
+        pid = self._pid()
+        threads = threads_in_words(pid) if pid else "not found"
         tail = "\n".join(self.lines[-15:])
         raise Failed(f"guest {self.name}: waited {seconds} s for: {what}; threads: {threads}; it said:\n{tail}")
+
+    def _pid(self):
+        status, out, _ = cellvisor("show", self.name, "--json")
+        return json.loads(out)["pid"] if status == 0 else 0
+
+    def _blame_the_machine(self):
+        pid = self._pid()
+        if pid and runs_the_host(pid):
+            raise MachineFailed(f"the emulated CPU has put the host's state in place of guest {self.name}'s: "
+                                "nothing that runs on it could go on (docs/box.md)")
 
     def wait_ready(self, times=1, seconds=180):
         self.wait("its agent to be ready", lambda c: c.readies >= times, seconds)
@@ -242,6 +269,39 @@ def threads_in_words(pid):
     except OSError as error:
         words.append(str(error))
     return "; ".join(words)
+
+
+def _symbol(name):
+    """[start, end) of a function of the kernel, or None."""
+    with open("/proc/kallsyms", encoding="ascii") as file:
+        symbols = sorted((int(line.split()[0], 16), line.split()[2]) for line in file)
+    at = next((i for i, (_, n) in enumerate(symbols) if n == name), None)
+    return at is not None and (symbols[at][0], symbols[at + 1][0])
+
+
+def runs_the_host(pid):
+    """Whether a guest's instruction pointer is where the host enters guests, which no guest can cause:
+    QEMU's nested SVM loses a guest's state so now and then. The word of KVM's own trace."""
+    tracing = "/sys/kernel/tracing"
+    own = f"{tracing}/instances/cv-lab-{os.getpid()}"
+    entry = _symbol("__svm_vcpu_run")
+    if not entry:
+        return False
+    if not os.path.isdir(f"{tracing}/instances"):
+        subprocess.run(["mount", "-t", "tracefs", "none", tracing], check=False)
+    try:
+        os.mkdir(own)
+        write_text(f"{own}/set_event_pid", " ".join(os.listdir(f"/proc/{pid}/task")))
+        write_text(f"{own}/events/kvm/kvm_exit/enable", "1")
+        time.sleep(0.3)
+        with open(f"{own}/trace", encoding="ascii", errors="replace") as file:
+            rips = [int(rip, 16) for rip in re.findall(r"\brip 0x([0-9a-f]+)", file.read())]
+        write_text(f"{own}/events/kvm/kvm_exit/enable", "0")
+        os.rmdir(own)
+    except OSError as error:
+        print(f"# kvm's trace can't be read: {error}", file=sys.stderr, flush=True)
+        return False
+    return any(entry[0] <= rip < entry[1] for rip in rips)
 
 
 def read_ram(pid, offset, count):

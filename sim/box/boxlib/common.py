@@ -7,6 +7,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.r
 BUILD = os.path.join(ROOT, "build", "box")
 
 STATUS_USAGE = 2
+STATUS_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 STATUS_LIMIT = 124
 STATUS_BOX = 125
 

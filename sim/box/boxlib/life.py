@@ -3,6 +3,7 @@
 import ctypes
 import glob
 import os
+import re
 import select
 import shutil
 import signal
@@ -14,7 +15,7 @@ import tempfile
 import time
 
 from . import control, kernel, qemu
-from .common import BUILD, STATUS_BOX, STATUS_LIMIT, BoxError, say
+from .common import BUILD, STATUS_AGAIN, STATUS_BOX, STATUS_LIMIT, BoxError, say
 
 START_SECONDS = 60
 START_SECONDS_PER_CPU = 5  # beyond eight: QEMU's start grows with them
@@ -25,6 +26,10 @@ ALIVE, STDOUT, STDERR, EXIT, FAIL = b"aoexf"
 
 class NoLife(Exception):
     """The box did not start in time."""
+
+
+class MachineEnded(BoxError):
+    """Before its command did."""
 
 
 class Frames:
@@ -62,6 +67,15 @@ def remove_stale():
             shutil.rmtree(path, ignore_errors=True)
 
 
+def kernel_complains(console):
+    """Whether the box's kernel has ended itself: then it was not the machine."""
+    try:
+        with open(console, encoding="utf-8", errors="replace") as file:
+            return re.search(r"Kernel panic|BUG:|Oops|reboot: ", file.read()) is not None
+    except OSError:
+        return False
+
+
 class Signals:
     """Turns signals into bytes that the main loop can wait for."""
 
@@ -83,14 +97,15 @@ class Signals:
 
 class Box:
     """`machine`, the command's `spec` (bytes for `boxctl run`), the `share` folder, `limit` in
-    seconds or None."""
+    seconds or None; `again`: so many times it is booted anew when the machine has failed."""
 
-    def __init__(self, machine, spec, share, limit):
+    def __init__(self, machine, spec, share, limit, again=0):
         self._machine = machine
         self._spec = spec
         self._share = share
-        self._end = time.monotonic() + limit if limit else None
+        self._end = None
         self._limit = limit
+        self._again = again
         self._pending = []  # (descriptor, bytes) that are not written yet
         self._reader_gone = False
 
@@ -107,13 +122,30 @@ class Box:
             initramfs = os.path.join(folder, "initramfs")
             settings = {"BOX_SHARE": self._share, "BOX_MODULES": os.path.dirname(modules)}
             kernel.write_initramfs(initramfs, modules, settings, self._spec)
-            for attempt in (1, 2):
+            words = (folder, image, initramfs, signals)
+            for _ in range(self._again):
                 try:
-                    return self._once(folder, image, initramfs, signals)
-                except NoLife:
-                    if attempt == 1:
-                        say(f"no life within {self._start_seconds():g} s; starting it a second time")
-            raise BoxError(f"no life again; the kernel's messages are in {BUILD}/console.log")
+                    status = self._alive_once(*words)
+                except MachineEnded as ended:
+                    if kernel_complains(os.path.join(BUILD, "console.log")):
+                        raise
+                    why = str(ended)
+                else:
+                    if status != STATUS_AGAIN:
+                        return status
+                    why = "its command asks for it"
+                print(f"# box: booting again: {why}", flush=True)
+            return self._alive_once(*words)
+
+    def _alive_once(self, *words):
+        self._end = time.monotonic() + self._limit if self._limit else None
+        for attempt in (1, 2):
+            try:
+                return self._once(*words)
+            except NoLife:
+                if attempt == 1:
+                    say(f"no life within {self._start_seconds():g} s; starting it a second time")
+        raise BoxError(f"no life again; the kernel's messages are in {BUILD}/console.log")
 
     def _start_seconds(self):
         return START_SECONDS + START_SECONDS_PER_CPU * max(0, self._machine.cpus - 8)
@@ -230,13 +262,13 @@ class Box:
         except subprocess.TimeoutExpired:
             pass
         said = process.stderr.read1(4096).decode("utf-8", "replace").strip() if process.poll() is not None else ""
-        return BoxError("the machine ended before the command did (power-off, reboot or panic)"
+        return MachineEnded("the machine ended before the command did (power-off, reboot or panic)"
                         + (f": {said}" if said else f"; the kernel's messages are in {BUILD}/console.log"))
 
 
-def run(machine, spec, share, limit):
+def run(machine, spec, share, limit, again=0):
     try:
-        return Box(machine, spec, share, limit).run()
+        return Box(machine, spec, share, limit, again).run()
     except BoxError as error:
         sys.stdout.flush()
         say(str(error))

@@ -51,6 +51,9 @@ def parser():
     p.add_argument("--memory-only", default="0", metavar="N",
                    help="further nodes without CPUs, such as CXL memory (default: 0)")
     p.add_argument("--limit", metavar="SECONDS", help="end the box after that time, whatever happens")
+    p.add_argument("--again", default="0", metavar="N",
+                   help="boot anew, up to so many times, if the machine ends by itself or COMMAND ends with "
+                        "status 75, which says that the emulated machine has failed it (default: 0)")
     p.add_argument("--env", action="append", default=[], metavar="NAME",
                    help="pass this environment variable on too (always: CELLVISOR_*, BOX_*, PATH, HOME, "
                         "TERM, LANG)")
@@ -111,12 +114,14 @@ def work(arguments):
     asked = machine.parse_machine(options.nodes, options.cpus_per_node, options.memory_per_node,
                                   options.distances, options.memory_only)
     limit = parse_limit(options.limit)
+    if not re.fullmatch(r"\d", options.again):
+        raise UsageError(f"--again: '{options.again}' is not a number up to 9")
     for name in options.env:
         if name not in os.environ:
             raise UsageError(f"--env {name}: there is no such environment variable")
     share = os.path.realpath(options.share)
     spec = make_spec(current_folder(), environment(set(options.env), share), command)
-    return life.run(asked, spec, share, limit)
+    return life.run(asked, spec, share, limit, int(options.again))
 
 
 def main(arguments):
