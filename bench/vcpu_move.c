@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "faultcontain/host/proc.h"
 #include "monitor/cli/cli.h"
 #include "monitor/cli/client.h"
 #include "numa/check.h"
@@ -40,23 +41,6 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* The CPU that the thread runs on (proc(5), field 39 of stat). */
-static uint32_t runs_on(const struct bench *b)
-{
-	char text[1024];
-	const char *at;
-	unsigned int cpu = CPU_NONE;
-	ssize_t n = pread(b->stat_fd, text, sizeof(text) - 1, 0);
-
-	if (n <= 0)
-		return CPU_NONE;
-	text[n] = '\0';
-	at = strrchr(text, ')');
-	for (int field = 2; at && field < 39; field++)
-		at = strchr(at + 1, ' ');
-	return at && sscanf(at, " %u", &cpu) == 1 ? cpu : CPU_NONE;
-}
-
 /* How often the thread got a CPU so far (the third number of its schedstat). */
 static uint64_t times_run(const struct bench *b)
 {
@@ -71,7 +55,9 @@ static uint64_t times_run(const struct bench *b)
 static int arrive(
 	const struct bench *b, uint32_t cpu, uint64_t before, uint64_t start_ns, uint64_t *took_ns)
 {
-	while (runs_on(b) != cpu || times_run(b) == before)
+	uint32_t on;
+
+	while (proc_last_cpu(b->stat_fd, &on) || on != cpu || times_run(b) == before)
 		if (now_ns() - start_ns > ARRIVE_NS)
 			return -ETIMEDOUT;
 	*took_ns = now_ns() - start_ns;

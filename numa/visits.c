@@ -82,6 +82,18 @@ struct visit *visits_ask(
 	return add(v, VISIT_ASKING, host, name, vcpu, cpu);
 }
 
+enum visit_found visits_judge(const struct visit_finding *f)
+{
+	/* Wherever it is now: it may have come home only when that host was gone already. */
+	if (f->noted && f->gone)
+		return VISIT_FOUND_LOST;
+	if (f->on == f->home)
+		return VISIT_FOUND_HOME;
+	if (!f->noted)
+		return VISIT_FOUND_STRAY;
+	return f->on == f->host ? VISIT_FOUND_THERE : VISIT_FOUND_UNCLEAR;
+}
+
 struct visit *visits_adopt(
 	struct visits *v, uint32_t host, const char *name, uint32_t vcpu, uint32_t cpu)
 {

@@ -138,6 +138,25 @@ struct visit *visits_due(struct visits *v, uint32_t host, uint64_t now_ns, uint6
  */
 bool visits_ended(struct visits *v, uint64_t id, bool heard);
 
+/*
+ * What a new monitor of the home makes of a vCPU: of what was written down of it before a visit
+ * began and until it had ended (its guest's ledger), and of what the kernel says.
+ */
+struct visit_finding {
+	bool noted;	   /* a visit to `host` is written down */
+	bool gone;	   /* that host has died since, or was born anew */
+	uint32_t host;	   /* with `noted`: not the home */
+	uint32_t home, on; /* on: the one cell whose CPUs it may use; VISITS_CELLS_MAX: not one */
+};
+enum visit_found {
+	VISIT_FOUND_HOME,    /* there is no visit, or none any more */
+	VISIT_FOUND_THERE,   /* visits_adopt() */
+	VISIT_FOUND_UNCLEAR, /* the same, and visits_leave(): its host may have a part of it */
+	VISIT_FOUND_STRAY,   /* no visit began, others have moved it: it is to be bound at home */
+	VISIT_FOUND_LOST,    /* it may have been on what is gone: its guest has to end */
+};
+enum visit_found visits_judge(const struct visit_finding *f);
+
 /* A vCPU that was found there by a new monitor of its home. NULL: the book is full. */
 struct visit *visits_adopt(
 	struct visits *v, uint32_t host, const char *name, uint32_t vcpu, uint32_t cpu);

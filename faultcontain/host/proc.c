@@ -10,14 +10,22 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Field 22; the name in field 2 may hold spaces and parentheses, fields after it can't. */
-static int parse_start_time(char *stat, uint64_t *start_time)
-{
-	char *field = strrchr(stat, ')');
-	char *end;
+#define FIELD_START_TIME 22
+#define FIELD_CPU 39
 
-	/* Field 3 follows after one blank, 22 after nineteen more. */
-	for (int n = 2; field && n < 22; n++) {
+/* A number of a stat file. The name in field 2 may hold spaces and parentheses, fields after it
+ * can't. */
+static int read_field(int stat_fd, int number, uint64_t *value)
+{
+	char stat[1024], *field, *end;
+	ssize_t n = pread(stat_fd, stat, sizeof(stat) - 1, 0);
+
+	if (n < 0)
+		return -errno;
+	stat[n] = '\0';
+	field = strrchr(stat, ')');
+	/* Field 3 follows after one blank. */
+	for (int at = 2; field && at < number; at++) {
 		field = strchr(field, ' ');
 		if (field)
 			field++;
@@ -25,14 +33,13 @@ static int parse_start_time(char *stat, uint64_t *start_time)
 	if (!field)
 		return -EPROTO;
 	errno = 0;
-	*start_time = strtoull(field, &end, 10);
+	*value = strtoull(field, &end, 10);
 	return errno || end == field ? -EPROTO : 0;
 }
 
 int proc_start_time(pid_t pid, uint64_t *start_time)
 {
-	char path[32], stat[1024];
-	ssize_t n;
+	char path[32];
 	int fd, rc;
 
 	if (pid <= 0)
@@ -41,13 +48,21 @@ int proc_start_time(pid_t pid, uint64_t *start_time)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -ESRCH : -errno;
-	n = read(fd, stat, sizeof(stat) - 1);
-	rc = n < 0 ? -errno : 0;
+	rc = read_field(fd, FIELD_START_TIME, start_time);
 	(void)close(fd);
-	if (rc)
-		return rc;
-	stat[n] = '\0';
-	return parse_start_time(stat, start_time);
+	return rc;
+}
+
+int proc_last_cpu(int stat_fd, uint32_t *cpu)
+{
+	uint64_t value = 0;
+	int rc = read_field(stat_fd, FIELD_CPU, &value);
+
+	if (!rc && value > INT32_MAX)
+		rc = -EPROTO;
+	if (!rc)
+		*cpu = (uint32_t)value;
+	return rc;
 }
 
 int proc_self(struct proc_id *id)

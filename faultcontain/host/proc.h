@@ -20,6 +20,12 @@ struct proc_id {
 /* Start time of a process. 0, -ESRCH if there is none, or another -errno. */
 int proc_start_time(pid_t pid, uint64_t *start_time);
 
+/*
+ * The CPU that a thread runs on or ran on last, of its open stat file (field 39, proc(5)). 0 or
+ * -errno.
+ */
+int proc_last_cpu(int stat_fd, uint32_t *cpu);
+
 /* The calling process. 0 or -errno. */
 int proc_self(struct proc_id *id);
 

@@ -61,6 +61,7 @@ void balancing_close(struct monitor *m)
 		b->guests = g->next;
 		balancing_free_guest(g);
 	}
+	balancing_tidy_records(b);
 	for (uint32_t c = 0; c < CELLS_MAX; c++)
 		free(b->peers[c].cpus);
 	if (b->binder)

@@ -5,9 +5,9 @@
 /*
  * Where the vCPUs of this cell's guests run: measures which of them can run, lets
  * numa/balance_round.h decide, and binds their threads; lets them visit other cells, and
- * takes visitors of those (numa/visits.h). What the kernel says of a thread is what counts:
- * a new monitor finds everything as the former one left it. One thread, but for a helper
- * that binds, for that may wait for a CPU that hangs.
+ * takes visitors of those (numa/visits.h). What the kernel says of a thread is what counts, and of
+ * visits what the guest's process keeps: a new monitor finds everything as the former one left it.
+ * One thread, but for a helper that binds, for that may wait for a CPU that hangs.
  */
 
 #include <jansson.h>
@@ -16,6 +16,8 @@
 #include <stdint.h>
 
 #include "monitor/cell/gather.h"
+#include "monitor/cell/keeper.h"
+#include "monitor/cell/ledger.h"
 #include "monitor/err.h"
 #include "monitor/guest/home.h"
 
@@ -37,6 +39,15 @@ void balancing_announced(
 	struct monitor *m, uint32_t cell, uint64_t incarnation, const void *body, size_t bytes);
 void balancing_visit(
 	struct monitor *m, const struct fabric_request *req, const void *body, size_t bytes);
+
+/* As struct keeper_events has it: which vCPUs visit other cells, as the guest's process kept it. */
+void balancing_registered(struct monitor *m, const struct guest *g, const struct guest_spec *spec,
+	const json_t *ledger);
+/* A view was agreed: guests whose vCPUs visited a cell that it does not hold have to end. */
+void balancing_view(struct monitor *m);
+/* The guest's visits that its process is to keep. Returns how many. */
+uint32_t balancing_visits(
+	const struct monitor *m, const char *name, struct ledger_visit visits[SPEC_CPUS_MAX]);
 
 /* A cell is dead: its visitors are dropped, and what is asked of it. */
 void balancing_dead(struct monitor *m, uint32_t cell);

@@ -29,6 +29,7 @@ struct bal_vcpu {
 	struct cpu_set wanted;	/* what it was given, or found with; online or not */
 	bool held;		/* placed by an operator */
 	uint32_t home_cpu;	/* where it is to go when its host lets it go */
+	uint32_t born;		/* of the cell that it visits: see member_born() */
 	uint64_t moved_ns;
 	uint64_t moves, visits;
 	enum round_reason reason; /* of the last move; ROUND_REASON_COUNT: none, or by hand */
@@ -41,8 +42,18 @@ struct bal_guest {
 	uint32_t cells_max;
 	bool gang;
 	bool listed;		/* of the round that drops the others */
+	bool striking;		/* its process is to strike a visit, then the need ends */
+	bool adopted;		/* what a former life of this monitor knew has been taken up */
 	struct bal_vcpu *vcpus; /* owned */
 	struct bal_guest *next;
+};
+
+/* What the process of a guest has kept of its visits, until its threads are found. */
+struct bal_record {
+	char name[SPEC_NAME_MAX + 1];
+	uint32_t count;
+	struct ledger_visit visits[SPEC_CPUS_MAX];
+	struct bal_record *next;
 };
 
 /* A call to a host that is open. */
@@ -76,8 +87,9 @@ struct balancing {
 	struct binder *binder;
 	/* Binding takes microseconds; a CPU that hangs would take for ever, and so would we. */
 	uint64_t bind_ns;
-	struct bal_guest *guests; /* owned */
-	struct visits *visits;	  /* owned, as what follows */
+	struct bal_guest *guests;   /* owned */
+	struct bal_record *records; /* owned; none is empty */
+	struct visits *visits;	    /* owned, as what follows */
 	struct visitors *visitors;
 	struct bal_peer peers[CELLS_MAX];
 	struct loads_cpu *told; /* what peers know of this cell's CPUs */
@@ -136,7 +148,12 @@ bool balancing_leave(struct monitor *m, struct bal_guest *g, uint32_t vcpu, uint
 /* Sends what is due to peers: ends of visits, announcements, loads. */
 void balancing_talk(struct monitor *m, uint64_t now_ns);
 void balancing_need(struct monitor *m, const struct bal_guest *g);
-/* Cells where it is, of its vCPUs that the kernel lets run elsewhere: a new monitor's guests. */
+
+/* --- balancing_adopt.c: what a former life of this monitor knew --- */
+
+/* Takes up a guest whose threads are all found. */
 void balancing_adopt(struct monitor *m, struct bal_guest *g);
+/* Drops what is known of guests that are not listed. */
+void balancing_tidy_records(struct balancing *b);
 
 #endif

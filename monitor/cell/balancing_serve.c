@@ -14,29 +14,20 @@
 
 /* --- listing --- */
 
-/* The CPU that a thread runs on or ran on last (proc(5), field 39 of stat); CPU_NONE: unknown. */
+/* The CPU that a thread runs on or ran on last; CPU_NONE: unknown. */
 static uint32_t last_cpu(const struct bal_guest *g, const struct bal_vcpu *v)
 {
-	char path[80], text[1024];
-	const char *at;
-	unsigned int cpu;
-	ssize_t n;
-	int fd;
+	char path[80];
+	uint32_t cpu;
+	int fd, rc;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)g->proc.pid, (int)v->tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return CPU_NONE;
-	n = read(fd, text, sizeof(text) - 1);
+	rc = proc_last_cpu(fd, &cpu);
 	close(fd);
-	if (n <= 0)
-		return CPU_NONE;
-	text[n] = '\0';
-	/* The name may hold anything but ends with the last ')'; the third field follows it. */
-	at = strrchr(text, ')');
-	for (int field = 2; at && field < 39; field++)
-		at = strchr(at + 1, ' ');
-	return at && sscanf(at, " %u", &cpu) == 1 && cpu < CPU_SET_CPUS ? cpu : CPU_NONE;
+	return !rc && cpu < CPU_SET_CPUS ? cpu : CPU_NONE;
 }
 
 /* The same, but one that has just been given other CPUs is on its way there. */
@@ -291,6 +282,9 @@ static int move(struct monitor *m, const struct asker *who, const struct request
 	if (r->vcpu >= g->cpus || g->vcpus[r->vcpu].stat_fd < 0)
 		return err_set(e, EXIT_NOT_FOUND, "guest '%s' has no vCPU %u: it has 0 to %u",
 			r->name, r->vcpu, g->cpus - 1);
+	if (!g->adopted)
+		return err_set(e, EXIT_CONFLICT,
+			"guest '%s' is just being taken over by a new monitor; try again", r->name);
 	if (moving_has(m, g->name))
 		return err_set(
 			e, EXIT_CONFLICT, "guest '%s' is on its way to another cell", g->name);
@@ -300,6 +294,7 @@ static int move(struct monitor *m, const struct asker *who, const struct request
 	from = where(g, v);
 	if (r->release) {
 		v->held = false;
+		ledger_keep(m, g->name);
 		m->balancing->next_ns = 0;
 		answer_move(m, who, from, from, began_ns);
 		return 0;
@@ -313,6 +308,7 @@ static int move(struct monitor *m, const struct asker *who, const struct request
 		if (rc)
 			return rc;
 		visit->cpu = r->cpu;
+		ledger_keep(m, g->name);
 		m->balancing->peers[visit->host].announce = true;
 	} else if (visit && balancing_cell_of(m, r->cpu) != m->self) {
 		return err_set(e, EXIT_CONFLICT,

@@ -69,17 +69,6 @@ static bool needs_too_many(const struct monitor *m, const struct bal_guest *g, u
 	return count > g->cells_max;
 }
 
-/* Have all peers that can be told been told of this cell's guests as they are? */
-static bool told(const struct monitor *m)
-{
-	struct transport_peer peer;
-
-	for (uint32_t c = 0; c < m->plan->cells.cell_count; c++)
-		if (m->tell[c] && fabric_peer(m->fabric, (uint16_t)c, &peer))
-			return false;
-	return true;
-}
-
 static void event(struct monitor *m, const char *guest, const char *name, uint32_t vcpu,
 	uint32_t from, uint32_t to, const char *why)
 {
@@ -129,7 +118,27 @@ static void finish(struct bal_ask *ask, enum exit_code code, const char *why)
 	asker_refuse(m, &ask->who, &e);
 }
 
-/* The host takes it: first the need, then the move. */
+/* A need ends when the guest's process keeps the visit no more. */
+static void strike(struct monitor *m, struct bal_guest *g)
+{
+	g->striking = !keeper_kept(m->keeper, g->name);
+	if (!g->striking)
+		balancing_need(m, g);
+}
+
+/* What comes before a vCPU runs elsewhere. NULL, or why it may not. */
+static const char *prepare(struct monitor *m, const struct bal_guest *g)
+{
+	balancing_need(m, g);
+	ledger_keep(m, g->name);
+	if (!monitor_told(m))
+		return "a peer does not read what it is told; try again";
+	if (!keeper_kept(m->keeper, g->name))
+		return "the guest's process does not read what it is to keep; try again";
+	return NULL;
+}
+
+/* The host takes it: first the need and the ledger, then the move. */
 static void go(struct bal_ask *ask, struct bal_guest *g)
 {
 	struct monitor *m = ask->m;
@@ -137,22 +146,26 @@ static void go(struct bal_ask *ask, struct bal_guest *g)
 	struct bal_vcpu *v = &g->vcpus[ask->vcpu];
 	const uint32_t host = balancing_cell_of(m, ask->to);
 	const char *why = NULL;
+	const bool held = v->held;
+	uint32_t life;
 	int rc = 0;
 
+	v->held = ask->manual;
 	if (needs_too_many(m, g, host))
 		why = "it would need more cells than it may";
-	if (!why) {
-		balancing_need(m, g);
-		if (!told(m))
-			why = "a peer does not read what it is told; try again";
-	}
+	else if (!recovery_life(m, host, &life, &v->born))
+		why = "its cell is dead";
+	if (!why)
+		why = prepare(m, g);
 	if (!why)
 		rc = balancing_bind(m, g, v, ask->to, ask->manual, ask->reason);
 	if (rc)
 		why = strerror(-rc);
 	if (why && rc != -ETIMEDOUT) {
+		v->held = held;
 		visits_cancel(b->visits, g->name, ask->vcpu);
-		balancing_need(m, g);
+		ledger_keep(m, g->name);
+		strike(m, g);
 		finish(ask, EXIT_ENVIRONMENT, why);
 		return;
 	}
@@ -239,7 +252,10 @@ bool balancing_all_home(struct monitor *m, const char *name)
 	struct bal_guest *g = balancing_find(b, name);
 	bool home = true;
 
-	for (uint32_t v = 0; g && v < g->cpus; v++) {
+	/* What a former life knew of it comes first. */
+	if (!g || !g->adopted)
+		return false;
+	for (uint32_t v = 0; v < g->cpus; v++) {
 		const struct visit *visit = visits_find(b->visits, name, v);
 
 		if (!visit)
@@ -291,7 +307,7 @@ static uint32_t way_back(struct monitor *m, const struct bal_vcpu *v)
 	return cpu;
 }
 
-/* The host has let it go: first the move, then the need. */
+/* The host has let it go: first the move, then the ledger and the need. */
 static void come_back(struct bal_ask *ask, struct bal_guest *g, uint32_t host)
 {
 	struct monitor *m = ask->m;
@@ -308,7 +324,8 @@ static void come_back(struct bal_ask *ask, struct bal_guest *g, uint32_t host)
 		event(m, g->name, "vcpu-home", ask->vcpu, ask->from, v->home_cpu,
 			manual ? "by hand" : "back to its memory");
 	}
-	balancing_need(m, g);
+	ledger_keep(m, g->name);
+	strike(m, g);
 	finish_leave(m, g->name, ask->vcpu, rc ? strerror(-rc) : NULL);
 }
 
@@ -394,6 +411,9 @@ void balancing_talk(struct monitor *m, uint64_t now_ns)
 			announce(m, c);
 		send_ends(m, c, now_ns);
 	}
+	for (struct bal_guest *g = b->guests; g; g = g->next)
+		if (g->striking)
+			strike(m, g);
 	if (b->tell)
 		tell_loads(m);
 	for (uint32_t i = 0; i < BALANCING_ASKS_MAX; i++) {
@@ -470,33 +490,4 @@ void balancing_dead(struct monitor *m, uint32_t cell)
 	visitors_dead(b->visitors, cell);
 	b->peers[cell].known = false;
 	b->peers[cell].announce = false;
-}
-
-/* --- a new monitor's guests --- */
-
-void balancing_adopt(struct monitor *m, struct bal_guest *g)
-{
-	struct balancing *b = m->balancing;
-
-	balancing_sample(m, monitor_now_ns(), false);
-	for (uint32_t v = 0; v < g->cpus; v++) {
-		const struct cpu_set *allowed = &g->vcpus[v].allowed;
-		uint32_t first = cpu_set_next(allowed, 0);
-		uint32_t cell = first == CPU_NONE ? CELL_NONE : balancing_cell_of(m, first);
-		bool within = cell != CELL_NONE;
-
-		for (uint32_t cpu = first; within && cpu != CPU_NONE;
-			cpu = cpu_set_next(allowed, cpu + 1))
-			within = balancing_cell_of(m, cpu) == cell;
-		if (within && cell == m->self)
-			continue;
-		if (within && visits_adopt(b->visits, cell, g->name, v, first)) {
-			b->peers[cell].announce = true;
-			continue;
-		}
-		/* Where it may run is no one's plan: the kernel's, when its CPUs had gone. */
-		first = cpu_set_next(&m->plan->cells.cells[m->self].cpus, 0);
-		(void)balancing_bind(m, g, &g->vcpus[v], first, false, ROUND_LOST);
-	}
-	balancing_need(m, g);
 }

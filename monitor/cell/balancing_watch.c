@@ -10,6 +10,7 @@
 
 #include "monitor/cell/balancing_internal.h"
 #include "monitor/cell/moving.h"
+#include "monitor/cell/recovery.h"
 #include "numa/check.h"
 #include "numa/host/bind.h"
 
@@ -137,6 +138,7 @@ static void drop_ended(struct monitor *m)
 		*at = g->next;
 		balancing_free_guest(g);
 	}
+	balancing_tidy_records(m->balancing);
 }
 
 void balancing_watch(struct monitor *m, uint64_t now_ns)
@@ -162,12 +164,12 @@ void balancing_watch(struct monitor *m, uint64_t now_ns)
 			g = add_guest(b, row);
 		g->listed = true;
 		found = g->found;
-		if (found == g->cpus)
-			continue;
-		find_threads(g, now_ns);
-		if (g->found == g->cpus)
+		if (found < g->cpus)
+			find_threads(g, now_ns);
+		/* Only with a view it is known whether what a vCPU visited is still there. */
+		if (!g->adopted && g->found == g->cpus && !recovery_suspended(m))
 			balancing_adopt(m, g);
-		b->busy |= g->found > found;
+		b->busy |= g->found > found || !g->adopted;
 	}
 	drop_ended(m);
 }
@@ -413,7 +415,7 @@ void balancing_input(struct monitor *m, uint64_t now_ns, struct bal_input *out)
 	for (struct bal_guest *g = b->guests; g; g = g->next) {
 		input_guest(m, g, &out->guests[out->in.guest_count]);
 		for (uint32_t v = 0; v < g->cpus; v++)
-			if (g->vcpus[v].stat_fd >= 0 && g->vcpus[v].known &&
+			if (g->adopted && g->vcpus[v].stat_fd >= 0 && g->vcpus[v].known &&
 				!waits_for_host(m, g, v))
 				input_vcpu(m, out, g, v, out->in.guest_count);
 		out->in.guest_count++;

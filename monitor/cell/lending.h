@@ -106,7 +106,7 @@ void lending_distances(const struct monitor *m, uint8_t distance[CELLS_MAX]);
 /* Wants all that it lends back, if it did not want it a moment ago. */
 void lending_recall_all(struct monitor *m);
 
-/* What its process is to keep for later lives of this monitor: a new reference. */
+/* Its part of the ledger, see ledger.h; an empty object if there is none. A new reference. */
 json_t *lending_ledger(const struct monitor *m, const char *name);
 
 /* "lent_bytes", "borrowed_bytes" and "loans" of this cell, for listings. Added to *row. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "monitor/cell/ledger.h"
 #include "monitor/cell/lending_internal.h"
 #include "monitor/cell/moving.h"
 #include "monitor/cell/room.h"
@@ -112,7 +113,8 @@ bool borrower_rests(const struct monitor *m, const struct borrower *b, uint64_t 
 {
 	const struct guest *g = guest_book_find(keeper_book(m->keeper), b->name);
 
-	return g && g->state == GUEST_RUNNING && !b->op && !b->moving && b->retry_ns <= now_ns;
+	return g && g->state == GUEST_RUNNING && !b->op && !b->moving && b->retry_ns <= now_ns &&
+	       monitor_told(m);
 }
 
 uint32_t borrower_needs(const struct monitor *m, const struct borrower *b, bool needs[CELLS_MAX])
@@ -170,11 +172,6 @@ void borrower_record(struct monitor *m, const struct borrower *b)
 			lenders[lender_count++] = c;
 	keeper_place(m->keeper, b->name, nodes, bytes, count);
 	keeper_need(m->keeper, b->name, KEEPER_NEED_MEMORY, lenders, lender_count);
-}
-
-void borrower_keep(struct monitor *m, const struct borrower *b)
-{
-	keeper_keep(m->keeper, b->name, moving_mark(m, b->name, ledger_encode(b)));
 }
 
 json_t *ledger_encode(const struct borrower *b)
@@ -239,7 +236,8 @@ static bool decode_memory(struct fields *f, struct ram_layout *layout)
 
 bool ledger_decode(const json_t *ledger, struct borrower *b)
 {
-	static const char *const known[] = { "number", "memory", "loans", MOVING_FROM, NULL };
+	static const char *const known[] = { "number", "memory", "loans", MOVING_FROM,
+		LEDGER_VISITS, NULL };
 	struct ram_layout layout = { .count = 0 };
 	struct hold holds[HOLDS_MAX];
 	const json_t *loans;

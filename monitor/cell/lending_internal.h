@@ -29,7 +29,7 @@ enum lend_kind {
 enum lend_stage {
 	LEND_LOOK, /* asks all cells what they have free */
 	LEND_ASK,  /* the lender was asked */
-	LEND_KEEP, /* the guest process is to write down the loan, before it is used */
+	LEND_KEEP, /* peers are to know the need and the process the loan, before it is used */
 	LEND_MOVE,
 	LEND_STRIKE, /* ... to strike it, before the lender hears of it */
 };
@@ -116,8 +116,6 @@ void borrower_drop_hold(struct borrower *b, uint64_t id);
 void borrowers_tidy(struct monitor *m);
 /* Writes down needs and nodes in the record, as they are now, or may be during the move. */
 void borrower_record(struct monitor *m, const struct borrower *b);
-/* Gives the guest process its ledger. */
-void borrower_keep(struct monitor *m, const struct borrower *b);
 /* Is nothing done with its memory, and may something be begun? */
 bool borrower_rests(const struct monitor *m, const struct borrower *b, uint64_t now_ns);
 /* The cells that it needs, this one among them. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "monitor/cell/ledger.h"
 #include "monitor/cell/lending_internal.h"
 #include "monitor/cell/room.h"
 #include "numa/check.h"
@@ -165,7 +166,7 @@ static void returned_home(struct lend_op *op)
 		h->wanted_units = 0;
 	}
 	/* Struck where a later life reads it, before the lender may lend it to others. */
-	borrower_keep(op->m, b);
+	ledger_keep(op->m, b->name);
 	op->stage = LEND_STRIKE;
 }
 
@@ -206,7 +207,8 @@ void moves_turn(struct monitor *m)
 
 		next = b->next;
 		if (!op || (op->stage != LEND_KEEP && op->stage != LEND_STRIKE) ||
-			!keeper_kept(m->keeper, b->name))
+			!keeper_kept(m->keeper, b->name) ||
+			(op->stage == LEND_KEEP && !monitor_told(m)))
 			continue;
 		if (op->stage == LEND_STRIKE) {
 			loans_return(m->lending->book, monitor_now_ns(), op->id, op->keep);
@@ -330,7 +332,7 @@ bool move_granted(struct monitor *m, const struct loan *line)
 	b->holds[b->hold_count++] = (struct hold){ .line = *line, .asked_for = op->asked_for };
 	/* The need first, with all who have to know of it, then the ledger, then the pages. */
 	borrower_record(m, b);
-	borrower_keep(m, b);
+	ledger_keep(m, b->name);
 	op->stage = LEND_KEEP;
 	return true;
 }

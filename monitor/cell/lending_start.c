@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "monitor/cell/balancing.h"
+#include "monitor/cell/ledger.h"
 #include "monitor/cell/lending_internal.h"
 #include "monitor/cell/room.h"
 #include "numa/check.h"
@@ -43,7 +44,7 @@ static void enter(struct monitor *m, const struct lend_start *s)
 		b->holds[b->hold_count++] = (struct hold){ .line = s->asked[i] };
 	}
 	borrower_record(m, b);
-	borrower_keep(m, b);
+	ledger_keep(m, b->name);
 }
 
 static int begin(struct monitor *m, struct lend_start *s, struct err *e)

@@ -107,6 +107,16 @@ static void tell_peers(struct monitor *m)
 			m->tell[cell] = false; /* without a link: link_up will tell it */
 }
 
+bool monitor_told(const struct monitor *m)
+{
+	struct transport_peer peer;
+
+	for (uint32_t cell = 0; cell < m->plan->cells.cell_count; cell++)
+		if (m->tell[cell] && fabric_peer(m->fabric, (uint16_t)cell, &peer))
+			return false;
+	return true;
+}
+
 static void guests_changed(void *ctx)
 {
 	struct monitor *m = ctx;
@@ -128,6 +138,7 @@ static void guest_registered(void *ctx, const struct guest *g, const struct gues
 {
 	moving_registered(ctx, g, ledger);
 	lending_registered(ctx, g, spec, home, ledger);
+	balancing_registered(ctx, g, spec, ledger);
 }
 
 static void settle(struct monitor *m)

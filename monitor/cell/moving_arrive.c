@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "monitor/cell/draining.h"
-#include "monitor/cell/lending.h"
+#include "monitor/cell/ledger.h"
 #include "monitor/cell/moving_internal.h"
 #include "monitor/cell/request.h"
 #include "monitor/cell/room.h"
@@ -116,7 +116,7 @@ static void settle_arrivals(struct monitor *m)
 		*at = a->next;
 		if (g) {
 			keeper_need(m->keeper, g->name, KEEPER_NEED_MOVE, NULL, 0);
-			keeper_keep(m->keeper, g->name, lending_ledger(m, g->name));
+			ledger_keep(m, g->name);
 		}
 		free(a);
 	}

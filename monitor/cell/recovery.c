@@ -166,6 +166,7 @@ static void perform(struct monitor *m, const struct member_action *a)
 		break;
 	case MEMBER_VIEW:
 		log_view(a);
+		balancing_view(m);
 		break;
 	case MEMBER_RESUMED:
 		recovery_resumed(m, a);
@@ -226,6 +227,13 @@ uint32_t recovery_live_count(const struct monitor *m)
 bool recovery_suspended(const struct monitor *m)
 {
 	return member_epoch(m->recovery->ms) == 0 || member_suspended(m->recovery->ms);
+}
+
+bool recovery_gone(const struct monitor *m, uint32_t cell, uint32_t born)
+{
+	const struct membership *ms = m->recovery->ms;
+
+	return member_epoch(ms) != 0 && !member_holds(ms, (uint16_t)cell, born);
 }
 
 bool recovery_life(const struct monitor *m, uint32_t cell, uint32_t *incarnation, uint32_t *born)

@@ -41,6 +41,12 @@ uint32_t recovery_live_count(const struct monitor *m);
 /* Is a recovery going on, or nothing agreed yet? Then nothing new begins that needs other cells. */
 bool recovery_suspended(const struct monitor *m);
 
+/*
+ * Is what was got of the cell when it was `born` gone, by the agreed view? False while none is
+ * agreed.
+ */
+bool recovery_gone(const struct monitor *m, uint32_t cell, uint32_t born);
+
 /* The life of a cell and its birth. False: the agreed view has it dead. */
 bool recovery_life(const struct monitor *m, uint32_t cell, uint32_t *incarnation, uint32_t *born);
 

@@ -95,6 +95,12 @@ const struct guest_book *monitor_book(const struct monitor *m, uint32_t cell);
 /* Drops records of ended guests of this name: of our own, and what is known of dead cells. */
 void monitor_forget_ended(struct monitor *m, const char *name);
 
+/*
+ * Have all peers that can be told been told of this cell's guests as they are? Before that no
+ * guest uses what it has come to need: whoever is left has to know it.
+ */
+bool monitor_told(const struct monitor *m);
+
 /* --- recovery.c: who is alive --- */
 
 enum cell_state {

@@ -238,10 +238,9 @@ int cgroup_make(const char *group, const struct cgroup_limits *limits, struct er
 	return rc;
 }
 
-int cgroup_set_nodes(const char *group, const struct node_set *nodes, struct err *e)
+static int write_group(const char *group, const char *name, const char *text, struct err *e)
 {
 	int root = open_offered(e), dir, rc;
-	char text[LIST_BYTES];
 
 	if (root < 0)
 		return root;
@@ -249,27 +248,25 @@ int cgroup_set_nodes(const char *group, const struct node_set *nodes, struct err
 	(void)close(root);
 	if (dir < 0)
 		return fail(e, group, "open", dir);
-	format_nodes(nodes, text, sizeof(text));
-	rc = write_file(dir, "cpuset.mems", text);
+	rc = write_file(dir, name, text);
 	(void)close(dir);
-	return rc ? fail(e, group, "cpuset.mems", rc) : 0;
+	return rc ? fail(e, group, name, rc) : 0;
+}
+
+int cgroup_set_nodes(const char *group, const struct node_set *nodes, struct err *e)
+{
+	char text[LIST_BYTES];
+
+	format_nodes(nodes, text, sizeof(text));
+	return write_group(group, "cpuset.mems", text, e);
 }
 
 int cgroup_add(const char *group, pid_t pid, struct err *e)
 {
-	int root = open_offered(e), dir, rc;
 	char text[24];
 
-	if (root < 0)
-		return root;
-	dir = open_group(root, group);
-	(void)close(root);
-	if (dir < 0)
-		return fail(e, group, "open", dir);
 	(void)snprintf(text, sizeof(text), "%d", pid);
-	rc = write_file(dir, "cgroup.procs", text);
-	(void)close(dir);
-	return rc ? fail(e, group, "cgroup.procs", rc) : 0;
+	return write_group(group, "cgroup.procs", text, e);
 }
 
 /* Removes all groups below `dir`, which it closes. 0 or -errno. */

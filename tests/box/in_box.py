@@ -262,6 +262,41 @@ def test_a_monitor_killed_meanwhile_leaves_vcpus_where_they_are():
         equal("process", guest_row("roam")["pid"], pid)
 
 
+# A process that registers as a guest of cell 0 that is adopted, with a ledger that says what it likes.
+PRETENDER = """
+import json, os, socket, sys
+with open("/proc/self/stat", encoding="ascii") as stat:
+    start = int(stat.read().rsplit(")", 1)[1].split()[19])
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+sock.connect(sys.argv[1])
+sock.send(json.dumps({
+    "op": "register", "name": "liar", "pid": os.getpid(), "start_time": start, "state": "running", "cause": "",
+    "reboots": 0, "memory_errors": 0,
+    "spec": {"name": "liar", "kernel": "/k", "cpus": 1, "memory_bytes": 64 << 20, "cells_max": 2},
+    "home": {"cell": 0, "nodes": [0], "cpus": [0, 1]},
+    "ledger": {"number": 1, "memory": [0, 32], "loans": [], "visits": json.loads(sys.argv[2])}}).encode())
+while sock.recv(65536):
+    pass
+"""
+
+
+def test_what_a_guest_process_kept_of_visits_is_judged():
+    def pretend(visits):
+        return subprocess.Popen([sys.executable, "-c", PRETENDER, f"{lab.RUNTIME}/cell-0/guests.sock",
+                                 json.dumps(visits)])
+
+    # A cell of another birth; what can't be; and a need that is taken over as it was kept.
+    for visits, cause in (([0, 2, 77, 0], "cell 2, which died"), ([0, 0, 1, 0], "can't be true")):
+        with pretend(visits) as liar:
+            equal("exit status", liar.wait(60), -signal.SIGKILL)
+        check(cause in wait_state("liar", "lost", 30)["cause"], str(guest_row("liar")))
+    with pretend([0, 2, 1, 0]) as liar:
+        until("it to be adopted", lambda: guest_row("liar")["state"] == "running", 30)
+        equal("needs", needs("liar"), [0, 2])
+        must("kill", "liar")
+        liar.wait(60)
+
+
 def test_a_gang_has_a_cpu_for_each_vcpu():
     refuse(5, r"--gang.*only 4.*--cpus 4", "run", "g", "--kernel", TINY_HOLD, "--memory", "64M", "--cpus", "5",
            "--cell", "2", "--gang")
@@ -1327,6 +1362,15 @@ def test_a_guest_whose_vcpu_visits_a_cell_needs_it():
     until("its vCPU to be found", lambda: vcpus("roamer"), 20)
     must("move-vcpu", "roamer", "0", "--to-cpu", 4)
     equal("needs", needs("roamer"), [0, 2])
+    # Its home's monitor may forget, not what its process keeps.
+    old = cell_row(0)["pid"]
+    os.kill(old, signal.SIGKILL)
+    monitor_comes_back(0, old)
+    until("the visit to be known again", lambda: visitors() == [(2, "roamer", 0, 0)], 30)
+    time.sleep(5)
+    row = vcpus("roamer")[0]
+    equal("its place", (row["kernel"], row["held"], needs("roamer"), visitors()),
+          ({4}, True, [0, 2], [(2, "roamer", 0, 0)]))
 
 
 def test_a_dead_node_takes_only_its_guest():

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "monitor/cell/ledger.h"
 #include "monitor/cell/lending_internal.h"
 #include "monitor/guest/report.h"
 #include "numa/check.h"
@@ -13,7 +14,33 @@ static const char right[] =
 	"{\"id\":38654705668,\"units\":12,\"node\":5,\"lender\":1,\"lender_born\":2,"
 	"\"borrower\":6,\"borrower_born\":8,\"asked_for\":true},"
 	"{\"id\":38654705669,\"units\":8,\"node\":5,\"lender\":1,\"lender_born\":2,"
-	"\"borrower\":6,\"borrower_born\":8}]}";
+	"\"borrower\":6,\"borrower_born\":8}],\"visits\":[1,5,2,0,3,0,9,1]}";
+
+#define CPUS 6u
+#define CELL 6u
+#define CELLS 7u
+
+static void try_visits(const json_t *value)
+{
+	struct ledger_visit visits[SPEC_CPUS_MAX], again[SPEC_CPUS_MAX];
+	uint32_t count, back;
+	json_t *ledger = json_object();
+
+	if (ledger_visits(value, CPUS, CELL, CELLS, visits, &count)) {
+		CHECK(count <= CPUS);
+		for (uint32_t i = 0; i < count; i++)
+			CHECK(visits[i].vcpu < CPUS && visits[i].cell < CELLS &&
+				visits[i].cell != CELL && visits[i].born > 0 &&
+				visits[i].held <= 1 &&
+				(i == 0 || visits[i].vcpu > visits[i - 1].vcpu));
+		ledger_add_visits(ledger, visits, count);
+		CHECK(ledger_visits(ledger, CPUS, CELL, CELLS, again, &back) && back == count);
+		CHECK(!memcmp(visits, again, count * sizeof(visits[0])));
+	} else {
+		CHECK(count == 0);
+	}
+	json_decref(ledger);
+}
 
 static void try_ledger(const json_t *value)
 {
@@ -21,6 +48,7 @@ static void try_ledger(const json_t *value)
 	json_t *back;
 
 	CHECK(b && again);
+	try_visits(value);
 	if (ledger_decode(value, b)) {
 		CHECK(b->layout.count > 0 && b->layout.count <= RAM_RANGES_MAX);
 		CHECK(b->hold_count <= HOLDS_MAX);

@@ -9,7 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "monitor/cell/ledger.h"
 #include "monitor/cell/lending_internal.h"
+#include "monitor/cell/moving.h"
 #include "monitor/guest/memory.h"
 #include "monitor/guest/report.h"
 
@@ -71,8 +73,11 @@ Test(ledger, survives)
 Test(ledger, the_largest_fits_into_what_a_guest_process_keeps)
 {
 	struct borrower b = full();
+	struct ledger_visit visits[SPEC_CPUS_MAX];
 	json_t *ledger;
 
+	for (uint32_t i = 0; i < SPEC_CPUS_MAX; i++)
+		visits[i] = (struct ledger_visit){ i, CELLS_MAX - 1, UINT32_MAX, 1 };
 	b.layout.count = 0;
 	for (uint32_t i = 0; i < RAM_RANGES_MAX; i++)
 		ram_append(&b.layout, BIND_NODES - 1 - i % 2, 8000000);
@@ -87,9 +92,59 @@ Test(ledger, the_largest_fits_into_what_a_guest_process_keeps)
 						    .lender = CELLS_MAX - 1,
 						    .borrower = CELLS_MAX - 1 } };
 	ledger = ledger_encode(&b);
+	ledger_add_visits(ledger, visits, SPEC_CPUS_MAX);
+	json_object_set_new(ledger, MOVING_FROM, json_integer(CELLS_MAX - 1));
 	cr_assert_leq(json_dumpb(ledger, NULL, 0, JSON_COMPACT), REPORT_LEDGER_BYTES_MAX);
 	cr_assert(ledger_decode(ledger, &b));
 	json_decref(ledger);
+}
+
+Test(ledger, visits_survive_beside_the_loans)
+{
+	const struct ledger_visit visits[] = { { 1, 5, 2, 0 }, { 2, 0, UINT32_MAX, 1 },
+		{ 6, 5, 9, 0 } };
+	struct ledger_visit back[SPEC_CPUS_MAX];
+	struct borrower b = full(), again = { .number = 0 };
+	json_t *ledger = ledger_encode(&b);
+	uint32_t count = 99;
+
+	cr_assert(ledger_visits(ledger, 7, 3, 6, back, &count));
+	cr_assert_eq(count, 0);
+	cr_assert(ledger_visits(NULL, 7, 3, 6, back, &count));
+	cr_assert_eq(count, 0);
+	ledger_add_visits(ledger, visits, 0);
+	cr_assert_null(json_object_get(ledger, LEDGER_VISITS));
+	ledger_add_visits(ledger, visits, 3);
+	cr_assert(ledger_visits(ledger, 7, 3, 6, back, &count));
+	cr_assert_eq(count, 3);
+	cr_assert_arr_eq(back, visits, sizeof(visits));
+	cr_assert(ledger_decode(ledger, &again), "they don't disturb the loans");
+	cr_assert_eq(again.hold_count, 2);
+	json_decref(ledger);
+}
+
+Test(ledger, refuses_visits_that_cannot_be)
+{
+	/* Of a guest with 3 vCPUs, at home in cell 3 of 6. */
+	static const char *const table[] = { "7", "{}", "null", "\"0,1,1,0\"", "[0]", "[0,1]",
+		"[0,1,1]", "[0,1,1,0,2]", "[3,1,1,0]", "[-1,1,1,0]", "[0,6,1,0]", "[0,-1,1,0]",
+		"[0,3,1,0]", "[0,1,0,0]", "[0,1,-1,0]", "[0,1,4294967296,0]", "[0.0,1,1,0]",
+		"[0,\"1\",1,0]", "[0,1,null,0]", "[0,1,1,2]", "[0,1,1,-1]", "[0,1,1,true]",
+		"[0,1,1,0,0,2,1,0]", "[1,1,1,0,0,1,1,0]", "[0,1,1,0,1,1,1,0,2,1,1,0,2,1,1,0]" };
+	struct ledger_visit visits[SPEC_CPUS_MAX];
+	uint32_t count;
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		json_t *ledger = json_object();
+
+		json_object_set_new(
+			ledger, LEDGER_VISITS, json_loads(table[i], JSON_DECODE_ANY, NULL));
+		count = 99;
+		cr_assert_not(
+			ledger_visits(ledger, 3, 3, 6, visits, &count), "accepted: %s", table[i]);
+		cr_assert_eq(count, 0);
+		json_decref(ledger);
+	}
 }
 
 Test(ledger, refuses)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +55,29 @@ Test(proc, start_times_agree_with_ps)
 	cr_expect_eq(proc_start_time(0, &again), -ESRCH);
 	cr_expect_eq(proc_start_time(-1, &again), -ESRCH);
 	cr_expect_eq(proc_start_time(0x3fffffff, &again), -ESRCH);
+}
+
+Test(proc, tells_the_cpu_of_a_thread)
+{
+	cpu_set_t all, one;
+	uint32_t cpu = UINT32_MAX;
+	int fd;
+
+	cr_assert_eq(sched_getaffinity(0, sizeof(all), &all), 0);
+	(void)prctl(PR_SET_NAME, "a) 1 2 (b");
+	fd = open("/proc/thread-self/stat", O_RDONLY | O_CLOEXEC);
+	cr_assert_geq(fd, 0);
+	for (int i = 0; i < CPU_SETSIZE; i++) {
+		if (!CPU_ISSET(i, &all))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(i, &one);
+		cr_assert_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+		cr_assert_eq(proc_last_cpu(fd, &cpu), 0);
+		cr_expect_eq(cpu, (uint32_t)i);
+	}
+	cr_expect_eq(proc_last_cpu(-1, &cpu), -EBADF);
+	(void)close(fd);
 }
 
 Test(proc, a_name_with_blanks_and_parentheses_is_no_obstacle)

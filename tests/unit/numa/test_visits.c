@@ -392,3 +392,36 @@ Test(visits, loads_survive_the_wire_and_nothing_else_does)
 	body[2] = 2;
 	cr_assert(!loads_decode(body, bytes, got, 3), "another number than the bytes");
 }
+
+Test(visits, what_a_new_monitor_of_the_home_makes_of_a_vcpu)
+{
+	static const struct {
+		bool noted, gone;
+		uint32_t on;
+		enum visit_found wanted;
+	} table[] = {
+		{ false, false, 4, VISIT_FOUND_HOME },
+		{ false, false, 7, VISIT_FOUND_STRAY },
+		{ false, false, VISITS_CELLS_MAX, VISIT_FOUND_STRAY },
+		{ true, false, 2, VISIT_FOUND_THERE },
+		/* It had not begun, or had ended. */
+		{ true, false, 4, VISIT_FOUND_HOME },
+		/* Its CPUs there have gone, or someone else has moved it. */
+		{ true, false, VISITS_CELLS_MAX, VISIT_FOUND_UNCLEAR },
+		{ true, false, 7, VISIT_FOUND_UNCLEAR },
+		{ true, true, 2, VISIT_FOUND_LOST },
+		{ true, true, 4, VISIT_FOUND_LOST },
+		{ true, true, 7, VISIT_FOUND_LOST },
+		{ true, true, VISITS_CELLS_MAX, VISIT_FOUND_LOST },
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		const struct visit_finding f = { .noted = table[i].noted,
+			.gone = table[i].gone,
+			.host = table[i].noted ? 2 : VISITS_CELLS_MAX,
+			.home = 4,
+			.on = table[i].on };
+
+		cr_assert_eq(visits_judge(&f), table[i].wanted, "row %zu", i);
+	}
+}
