@@ -160,15 +160,16 @@ void balancing_adopt(struct monitor *m, struct bal_guest *g)
 {
 	struct bal_record **at = find(m->balancing, g->name);
 	const struct bal_record *r = *at;
+	const struct ledger_visit none = { .cell = VISITS_CELLS_MAX };
 	uint32_t next = 0;
 
 	balancing_sample(m, monitor_now_ns(), false);
 	for (uint32_t v = 0; v < g->cpus; v++) {
 		const bool noted = r && next < r->count && r->visits[next].vcpu == v;
-		const struct ledger_visit *visit = noted ? &r->visits[next++] : NULL;
+		const struct ledger_visit *visit = noted ? &r->visits[next++] : &none;
 		const struct visit_finding finding = { .noted = noted,
 			.gone = noted && recovery_gone(m, visit->cell, visit->born),
-			.host = noted ? visit->cell : VISITS_CELLS_MAX,
+			.host = visit->cell,
 			.home = m->self,
 			.on = cell_of(m, &g->vcpus[v]) };
 

@@ -8,7 +8,7 @@
 #include "monitor/cell/state.h"
 #include "numa/check.h"
 
-#define VISIT_NUMBERS 4u
+#define VISIT_NUMBERS ((size_t)4)
 
 void ledger_keep(struct monitor *m, const char *name)
 {
@@ -57,8 +57,7 @@ bool ledger_visits(const json_t *ledger, uint32_t cpus, uint32_t home, uint32_t 
 	if (!list)
 		return true;
 	CHECK(cpus <= SPEC_CPUS_MAX);
-	if (!json_is_array(list) || numbers % VISIT_NUMBERS ||
-		numbers > (size_t)VISIT_NUMBERS * cpus)
+	if (!json_is_array(list) || numbers % VISIT_NUMBERS || numbers > VISIT_NUMBERS * cpus)
 		return false;
 	for (uint32_t i = 0; i < numbers / VISIT_NUMBERS; i++) {
 		struct ledger_visit *v = &visits[i];
