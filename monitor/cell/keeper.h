@@ -49,6 +49,7 @@ struct keeper_cfg {
 	const struct plan *plan; /* borrowed */
 	int exe_fd;		 /* the cell's copy of the executable, borrowed */
 	bool cgroups;		 /* hold each guest by a control group as well */
+	bool newborn;		 /* no guest of an earlier life of this cell goes on */
 	struct keeper_events events;
 };
 

@@ -176,6 +176,15 @@ void keeper_open_door(const struct keeper *k, const char *name)
 			strerror(errno));
 }
 
+/* What a guest had that died with its cell, and so tidied nothing up; its log stays to be read. */
+static void close_doors(const struct keeper *k, const char *name)
+{
+	char path[RUNTIME_PATH_BYTES];
+
+	unlink(runtime_guest_path(path, k->dir, k->cfg.cell, name, GUEST_CONSOLE_SOCK));
+	unlink(runtime_guest_path(path, k->dir, k->cfg.cell, name, GUEST_MONITOR_SOCK));
+}
+
 /* For the guests of an earlier life. */
 static void open_doors(const struct keeper *k)
 {
@@ -186,7 +195,7 @@ static void open_doors(const struct keeper *k)
 
 	while (folder && (entry = readdir(folder)))
 		if (!guest_name_check(entry->d_name, &e))
-			keeper_open_door(k, entry->d_name);
+			(k->cfg.newborn ? close_doors : keeper_open_door)(k, entry->d_name);
 	if (folder)
 		closedir(folder);
 }

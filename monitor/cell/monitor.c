@@ -392,7 +392,7 @@ static int open_server(struct monitor *m, struct err *e)
 	return rc ? err_set(e, EXIT_ENVIRONMENT, "epoll: %s", strerror(-rc)) : 0;
 }
 
-static int open_keeper(struct monitor *m, struct err *e)
+static int open_keeper(struct monitor *m, bool newborn, struct err *e)
 {
 	const struct keeper_cfg cfg = {
 		.loop = &m->loop,
@@ -400,6 +400,7 @@ static int open_keeper(struct monitor *m, struct err *e)
 		.cell = m->self,
 		.exe_fd = m->exe_fd,
 		.cgroups = cgroup_offered(e) == 0,
+		.newborn = newborn,
 		.plan = m->plan,
 		.events = { .event = guest_event,
 			.changed = guests_changed,
@@ -445,9 +446,9 @@ static int monitor_open(struct monitor *m, const struct options *o, struct err *
 	moving_open(m);
 	draining_open(m);
 	predicting_open(m);
-	if ((rc = open_signals(m, e)) || (rc = open_keeper(m, e)) || (rc = balancing_open(m, e)) ||
-		(rc = recovery_open(m, o->born, e)) || (rc = lending_open(m, o->born, e)) ||
-		(rc = open_fabric(m, e)))
+	if ((rc = open_signals(m, e)) || (rc = open_keeper(m, o->incarnation == o->born, e)) ||
+		(rc = balancing_open(m, e)) || (rc = recovery_open(m, o->born, e)) ||
+		(rc = lending_open(m, o->born, e)) || (rc = open_fabric(m, e)))
 		return rc;
 	monitor_event(m, m->self, NULL, m->incarnation == o->born ? "cell-up" : "monitor-restarted",
 		o->because ? o->because : "started");

@@ -103,10 +103,11 @@ class Fleet:
 
     # --- the whole machine ---
 
-    def start(self):
+    def start(self, linux):
         must("up")
         self.up = True
-        self.at_once([lambda cell=cell: self.run(f"b{cell}", cell) for cell in range(CELLS)])
+        jobs = [lambda cell=cell: self.run(f"b{cell}", cell) for cell in range(CELLS)]
+        self.at_once(jobs + [self.add_linux] if linux else jobs)
         self.await_whole()
 
     def at_once(self, jobs):
@@ -310,10 +311,18 @@ def members():
 
 def poison_used_page(pid, rng):
     """One page of those that the checker of a beating guest watches over."""
+    tried = []
+
     def strike():
         offset = WATCHED_FROM + rng.randrange(WATCHED_MIB << 20) // lab.PAGE * lab.PAGE
-        frame = frame_of_ram(pid, offset)
-        return offset if frame and make_bad(frame) else None
+        try:
+            frame = frame_of_ram(pid, offset)
+        except OSError:  # it has met the one before
+            return tried and tried[-1]
+        if not frame:
+            return None
+        tried.append(offset)
+        return offset if make_bad(frame) else None
     return until("a page of the guest to become bad", strike, 30)
 
 

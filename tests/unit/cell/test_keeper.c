@@ -15,6 +15,7 @@
 
 #include "monitor/cell/keeper_internal.h"
 #include "monitor/cell/runtime_lock.h"
+#include "monitor/guest/process.h"
 
 #define CELL 3u
 #define FAR_NS (keeper_clock_ns() + 60000000000ull)
@@ -59,13 +60,14 @@ static void on_done(void *ctx, const struct guest *g, const struct err *e)
 
 static const struct plan no_plan;
 
-static void open_keeper(struct bench *b)
+static void open_keeper(struct bench *b, bool newborn)
 {
 	const struct keeper_cfg cfg = { .loop = &b->loop,
 		.dir = b->dir,
 		.cell = CELL,
 		.plan = &no_plan,
 		.exe_fd = open("/bin/false", O_RDONLY | O_CLOEXEC),
+		.newborn = newborn,
 		.events = { .event = on_event, .changed = on_change, .ctx = b } };
 	struct err e;
 
@@ -81,7 +83,7 @@ static void set_up(struct bench *b)
 	cr_assert_not_null(mkdtemp(b->dir));
 	cr_assert_eq(runtime_make_cell(b->dir, CELL, &e), 0, "%s", e.text);
 	cr_assert_eq(loop_init(&b->loop), 0);
-	open_keeper(b);
+	open_keeper(b, true);
 }
 
 static void tear_down(struct bench *b)
@@ -632,6 +634,40 @@ Test(keeper, adopts_a_guest_that_registers)
 	turn_until(&b, &b.done);
 	cr_assert_str_eq(b.state, "stopped");
 	cr_assert_str_eq(b.cause, "powered off");
+	tear_down(&b);
+}
+
+/* A file of a guest's folder: is it there? With `make` it is made first. */
+static bool has_file(const struct bench *b, const char *name, bool make)
+{
+	char path[RUNTIME_PATH_BYTES];
+	int fd;
+
+	runtime_guest_path(path, b->dir, CELL, "web", name);
+	fd = make ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
+	if (fd >= 0)
+		close(fd);
+	return access(path, F_OK) == 0;
+}
+
+Test(keeper, a_cell_that_is_born_anew_has_no_sockets_of_the_dead)
+{
+	struct bench b;
+	struct err e;
+
+	set_up(&b);
+	cr_assert_eq(runtime_make_guest(b.dir, CELL, "web", &e), 0);
+	cr_assert(has_file(&b, GUEST_CONSOLE_SOCK, true) && has_file(&b, "console.log", true));
+	/* A later life of the same cell: its guests go on, and find it. */
+	keeper_close(b.k);
+	open_keeper(&b, false);
+	cr_assert(has_file(&b, GUEST_CONSOLE_SOCK, false));
+	cr_assert(has_file(&b, GUEST_MONITOR_SOCK, false));
+	keeper_close(b.k);
+	open_keeper(&b, true);
+	cr_assert_not(has_file(&b, GUEST_CONSOLE_SOCK, false));
+	cr_assert_not(has_file(&b, GUEST_MONITOR_SOCK, false));
+	cr_assert(has_file(&b, "console.log", false), "what it said can still be read");
 	tear_down(&b);
 }
 
