@@ -102,7 +102,7 @@ static bool read_machine_check(struct cursor *c, struct machine_check *m)
 		!take_hex(c, &m->address) || !take_text(c, "/") || !take_hex(c, &m->misc) ||
 		!take_text(c, "/") || !take_hex(c, &ignored))
 		return false;
-	/* In capitals before Linux 6.9; a field may come in between. */
+	/* In capitals on Linux 6.1, in small letters later; fields may come in between. */
 	if (!seek(c, ", PROCESSOR: ") && !seek(c, ", processor: "))
 		return false;
 	if (!take_number(c, UINT32_MAX, &m->vendor))

@@ -344,6 +344,19 @@ def test_vcpus_are_moved_by_hand():
 
 # --- cells -------------------------------------------------------------------------------------
 
+def test_without_a_tracer_corrected_errors_are_not_counted():
+    done = subprocess.run(["unshare", "-m", "sh", "-c", "umount -l /sys/kernel/debug && exec \"$0\" up", lab.CELLVISOR],
+                          capture_output=True, text=True, timeout=120, check=False)
+    equal(f"exit status of up ({done.stderr})", done.returncode, 0)
+    check(re.search(r"errors are not counted: .*tracer", done.stdout), done.stdout)
+
+    def said():
+        return [e["cell"] for e in listing("events")["events"] if e["event"] == "errors-not-counted"]
+    until("one cell to say so", said, 30)
+    equal("who says it", said(), [0])
+    must("down")
+
+
 def test_up_starts_a_cell_per_node():
     must("up", "--retire-after", RETIRE_AFTER, "--drain-after", DRAIN_AFTER)
     cells = listing("ls")["cells"]
