@@ -9,11 +9,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "faultcontain/host/probe.h"
 #include "faultcontain/host/tracing.h"
 
 #define DEADLINE_MS 20000
+/* A CPU that executes nothing for so long hangs. */
+#define ANSWER_NS (5000ull * 1000000u)
+#define CPUS_MAX 1024u
 
 /* What the process tells. */
 struct told {
@@ -48,6 +53,43 @@ _Noreturn static void child(const struct work *w, int out)
 	else
 		told.rc = tracing_make(w->name, told.path, &told.e);
 	_exit(write(out, &told, sizeof(told)) == (ssize_t)sizeof(told) ? 0 : 1);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Does each CPU that we may run on execute something? */
+static bool all_answer(void)
+{
+	const uint64_t deadline = now_ns() + ANSWER_NS;
+	struct probe_leftovers left = { 0 };
+	struct cpu_set set;
+	struct probe *probe;
+	uint32_t cpus[CPUS_MAX];
+	size_t count = 0, answered = 0;
+
+	if (bind_thread_read(0, &set))
+		return false;
+	for (uint32_t cpu = cpu_set_next(&set, 0); cpu != CPU_NONE && count < CPUS_MAX;
+		cpu = cpu_set_next(&set, cpu + 1))
+		cpus[count++] = cpu;
+	if (probe_begin(&probe, cpus, count, deadline))
+		return false;
+	while (answered < count && now_ns() < deadline) {
+		struct pollfd ready = { .fd = probe_fd(probe), .events = POLLIN };
+
+		poll(&ready, 1, 100);
+		(void)probe_step(probe, now_ns());
+		answered = probe_answered(probe);
+	}
+	probe_end(probe, &left);
+	probe_leftovers_fini(&left);
+	return answered == count;
 }
 
 /* Does it in a process. False: it took too long, or could not even begin. */
@@ -85,7 +127,10 @@ void errors_source_make(const char *dir, struct plan *p)
 	if (!p->retire_after && !p->drain_after)
 		return;
 	name_it(&work, dir);
-	if (!done_aside(&work, &told))
+	if (!all_answer())
+		(void)snprintf(p->trace_missing, sizeof(p->trace_missing),
+			"a CPU executes nothing, so that the kernel's tracer can't be set up");
+	else if (!done_aside(&work, &told))
 		(void)snprintf(p->trace_missing, sizeof(p->trace_missing),
 			"the kernel's tracer did not get ready within %d s", DEADLINE_MS / 1000);
 	else if (told.rc)
@@ -100,5 +145,6 @@ void errors_source_remove(const char *dir)
 	struct told told;
 
 	name_it(&work, dir);
-	(void)done_aside(&work, &told);
+	if (all_answer())
+		(void)done_aside(&work, &told);
 }

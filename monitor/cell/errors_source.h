@@ -4,8 +4,9 @@
 
 /*
  * Where corrected memory errors are heard of: a tracer instance for the machine of this runtime
- * directory, made by `up` and removed by `down`. Both can hang in the kernel while a CPU does, so
- * a process of its own does it, and is left alone if it takes too long.
+ * directory, made by `up` and removed by `down`. Both patch the kernel's code, for which all CPUs
+ * have to answer; while one does not, they would hang and keep it from being taken offline. So
+ * first each CPU is asked whether it executes anything, and then a process of its own does it.
  */
 
 #include "monitor/cell/plan.h"
@@ -13,7 +14,8 @@
 /* Fills p->trace_dir, or p->trace_missing with the reason. */
 void errors_source_make(const char *dir, struct plan *p);
 
-/* Removes what `up` made, if it can be done within a few seconds. */
+/* Removes what `up` made. While a CPU hangs it stays: it does no harm, and the next `up` uses it.
+ */
 void errors_source_remove(const char *dir);
 
 #endif

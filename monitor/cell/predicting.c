@@ -10,7 +10,6 @@
 #include "monitor/cell/recovery.h"
 #include "monitor/cell/state.h"
 #include "numa/check.h"
-#include "numa/host/cgroup.h"
 
 #define LOOK_NS (500ull * 1000000u)
 /* So many pages are listed, and DIMMs. */
@@ -24,7 +23,6 @@ void predicting_open(struct monitor *m)
 		.drain_after = m->plan->drain_after,
 		.half_life_ns = (uint64_t)m->plan->half_life_s * 1000000000u };
 	struct predicting *p = calloc(1, sizeof(*p));
-	struct err ignored;
 
 	CHECK(p != NULL);
 	p->counts = malloc(sizeof(*p->counts));
@@ -32,7 +30,6 @@ void predicting_open(struct monitor *m)
 	CHECK(p->counts && p->reader.text);
 	corrected_init(p->counts, &cfg);
 	p->reader.pipe = p->reader.process.pidfd = p->retirement.process.pidfd = -1;
-	p->cgroups = cgroup_offered(&ignored) == 0;
 	m->predicting = p;
 }
 

@@ -45,7 +45,6 @@ struct predicting {
 	struct corrected *counts; /* owned */
 	struct errors_reader reader;
 	struct retirement retirement;
-	bool cgroups;
 	bool drains; /* the cell is to be drained, as soon as no recovery goes on */
 	uint64_t look_ns;
 };

@@ -9,56 +9,39 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "monitor/cell/keeper.h"
 #include "monitor/cell/predicting.h"
 #include "monitor/cell/predicting_internal.h"
 #include "monitor/cell/spawn.h"
 #include "monitor/cell/state.h"
 #include "numa/host/bind.h"
-#include "numa/host/cgroup.h"
 #include "numa/host/frame.h"
 
 /* After this time it is said that the kernel does not finish. */
 #define HANGS_NS (30ull * 1000000000u)
-/* A node with less than this is too full to move a page within it. */
-#define NODE_FREE_MIN (32ull << 20)
-/* Exit statuses of the process: an errno, or one of these. */
-#define STATUS_NO_GROUP 200
+/*
+ * The kernel takes the new frame from the old one's node, unless that has less free memory than its
+ * low watermark, a thousandth of it and some more (vm.watermark_scale_factor, vm.min_free_kbytes).
+ * Then the page would come to a node that nobody knows the guest to need: with less than so much,
+ * and a two hundredth, none is retired. A cpuset would forbid it strictly, but to move a process
+ * into one holds the lock against CPU hotplug while it waits for RCU: a CPU that hangs just then
+ * could not be taken offline any more.
+ */
+#define NODE_FREE_MIN (64ull << 20)
+#define NODE_FREE_PART 200u
+/* Exit status of the process: an errno, or this. */
 #define STATUS_USAGE 201
 
 /* --- the process --- */
 
-/* The kernel takes the new frame from the nodes of the caller's cpuset. */
-static int stay_on(const char *group, uint32_t os_node)
-{
-	struct node_set nodes = { { 0 } };
-	const struct cgroup_limits limits = { .nodes = &nodes };
-	struct err e;
-	int rc;
-
-	node_set_add(&nodes, os_node);
-	rc = cgroup_make(group, &limits, &e);
-	if (!rc)
-		rc = cgroup_add(group, getpid(), &e);
-	if (rc)
-		fprintf(stderr, "%s\n", e.text);
-	return rc;
-}
-
 int retire_page_main(int argc, char **argv)
 {
 	unsigned long long frame;
-	unsigned int node;
 	char rest;
 
-	if (argc < 3 || sscanf(argv[1], "%llu%c", &frame, &rest) != 1 ||
-		sscanf(argv[2], "%u%c", &node, &rest) != 1 || node >= BIND_NODES || argc > 4) {
+	if (argc != 2 || sscanf(argv[1], "%llu%c", &frame, &rest) != 1) {
 		fprintf(stderr, "cellvisor retire-page is internal: cell monitors start it\n");
 		return STATUS_USAGE;
 	}
-	/* As late as this: what the process itself needs is not to be had of that node alone. */
-	if (argc == 4 && stay_on(argv[3], node))
-		return STATUS_NO_GROUP;
 	return -frame_soft_offline(frame);
 }
 
@@ -81,8 +64,6 @@ static const char *why_not(int status, bool killed)
 {
 	if (killed)
 		return "the process that did it was killed";
-	if (status == STATUS_NO_GROUP)
-		return "its process could not be held to the node";
 	if (status == EBUSY || status == EIO)
 		return "the kernel can't move what is in it now";
 	if (status == EOPNOTSUPP)
@@ -90,8 +71,7 @@ static const char *why_not(int status, bool killed)
 		       "forbids it)";
 	if (status == ENXIO)
 		return "it is no memory that the kernel manages";
-	return status > 0 && status < STATUS_NO_GROUP ? strerrordesc_np(status)
-						      : "its process failed";
+	return status > 0 && status < STATUS_USAGE ? strerrordesc_np(status) : "its process failed";
 }
 
 static void say(struct monitor *m, const char *event, const char *how)
@@ -138,14 +118,12 @@ static int start(struct monitor *m)
 {
 	struct retirement *r = &m->predicting->retirement;
 	char program[] = "cellvisor", role[] = "retire-page";
-	char frame[32], node[16], group[CGROUP_PATH_BYTES];
-	char *argv[] = { program, role, frame, node, m->predicting->cgroups ? group : NULL, NULL };
+	char frame[32];
+	char *argv[] = { program, role, frame, NULL };
 	const struct spawn s = { .exe_fd = m->exe_fd, .log_fd = 2, .fd3 = -1, .argv = argv };
 	int rc;
 
 	snprintf(frame, sizeof(frame), "%llu", (unsigned long long)r->frame);
-	snprintf(node, sizeof(node), "%u", m->plan->machine.nodes[r->node].os_node);
-	snprintf(group, sizeof(group), KEEPER_GROUP "/retire-%u", m->self);
 	rc = spawn_process(&s, &r->process.pid, &r->process.pidfd);
 	if (rc) {
 		r->process.pidfd = -1;
@@ -161,11 +139,18 @@ static int start(struct monitor *m)
 	return rc;
 }
 
+static bool has_room(const struct monitor *m, uint32_t node)
+{
+	struct node_memory memory;
+
+	return bind_node_memory(m->plan->machine.nodes[node].os_node, &memory) == 0 &&
+	       memory.free_bytes >= NODE_FREE_MIN + memory.total_bytes / NODE_FREE_PART;
+}
+
 void retirement_turn(struct monitor *m, uint64_t now_ns)
 {
 	struct predicting *p = m->predicting;
 	struct retirement *r = &p->retirement;
-	struct node_memory memory = { .available_bytes = 0 };
 
 	if (r->process.pidfd >= 0) {
 		if (r->due_ns <= now_ns && !r->said_hanging) {
@@ -180,8 +165,7 @@ void retirement_turn(struct monitor *m, uint64_t now_ns)
 		return;
 	r->due_ns = now_ns + HANGS_NS;
 	r->said_hanging = false;
-	if (bind_node_memory(m->plan->machine.nodes[r->node].os_node, &memory) ||
-		memory.available_bytes < NODE_FREE_MIN)
+	if (!has_room(m, r->node))
 		done(m, "its node has no room for what is in it");
 	else if (start(m))
 		done(m, "no process could be started for it");

@@ -16,8 +16,8 @@ int frame_node(uint64_t frame, uint32_t *os_node);
 
 /*
  * Soft offline (Documentation/admin-guide/sysfs-memory-page-offline): the kernel moves what is in
- * the frame to another one, which the memory policy of no process but the cpuset of the caller
- * limits, and never uses it again before its next boot. May hang for as long as a CPU does. 0, or
+ * the frame to another one, of the same node if that has free memory, and never uses it again
+ * before its next boot. May hang for as long as a CPU does. 0, or
  * -errno: -EBUSY and -EIO when it can't be moved, -EOPNOTSUPP without CONFIG_MEMORY_FAILURE.
  */
 int frame_soft_offline(uint64_t frame);
