@@ -63,33 +63,50 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Does each CPU that we may run on execute something? */
+/* Of CPUs that are online, whatever this process is held to. */
+static size_t online_cpus(uint32_t cpus[CPUS_MAX])
+{
+	struct cpu_set set = { { 0 } };
+	char text[4096];
+	size_t count = 0;
+	FILE *file = fopen("/sys/devices/system/cpu/online", "re");
+
+	if (file && fgets(text, sizeof(text), file)) {
+		text[strcspn(text, "\n")] = '\0';
+		if (!cpu_set_parse(text, &set))
+			for (uint32_t cpu = cpu_set_next(&set, 0);
+				cpu != CPU_NONE && count < CPUS_MAX;
+				cpu = cpu_set_next(&set, cpu + 1))
+				cpus[count++] = cpu;
+	}
+	if (file)
+		fclose(file);
+	return count;
+}
+
+/* Does each CPU execute something? Those that may not be asked are taken to. */
 static bool all_answer(void)
 {
 	const uint64_t deadline = now_ns() + ANSWER_NS;
 	struct probe_leftovers left = { 0 };
-	struct cpu_set set;
 	struct probe *probe;
 	uint32_t cpus[CPUS_MAX];
-	size_t count = 0, answered = 0;
+	size_t count = online_cpus(cpus), waiting = count;
 
-	if (bind_thread_read(0, &set))
-		return false;
-	for (uint32_t cpu = cpu_set_next(&set, 0); cpu != CPU_NONE && count < CPUS_MAX;
-		cpu = cpu_set_next(&set, cpu + 1))
-		cpus[count++] = cpu;
 	if (probe_begin(&probe, cpus, count, deadline))
 		return false;
-	while (answered < count && now_ns() < deadline) {
+	while (waiting > 0 && now_ns() < deadline) {
 		struct pollfd ready = { .fd = probe_fd(probe), .events = POLLIN };
 
 		poll(&ready, 1, 100);
 		(void)probe_step(probe, now_ns());
-		answered = probe_answered(probe);
+		waiting = 0;
+		for (size_t i = 0; i < count; i++)
+			waiting += probe_cpu(probe, i) == PROBE_CPU_WAITING;
 	}
 	probe_end(probe, &left);
 	probe_leftovers_fini(&left);
-	return answered == count;
+	return waiting == 0;
 }
 
 /* Does it in a process. False: it took too long, or could not even begin. */
