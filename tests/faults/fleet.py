@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "box"))
@@ -99,6 +100,7 @@ class Fleet:
         self.api = Api()
         self.checkers = {}
         self.words = {}  # how each guest that is to be there was started
+        self.booting = None  # the Linux guest: a thread that waits for it, and what becomes of that
         self.up = False
 
     # --- the whole machine ---
@@ -120,6 +122,7 @@ class Fleet:
         lab.cellvisor("down", "--force")
         self.checkers = {}
         self.words = {}
+        self.booting = None
         self.up = False
 
     def close(self):
@@ -139,27 +142,58 @@ class Fleet:
             subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64M,mpol=bind:0", "cv-faults", folder], check=True)
         with open(self.disk, "wb") as file:
             file.truncate(DISK_MIB << 20)
-        self.run("lx", 1, linux=self.disk)
+        self.words["lx"] = [
+            "--kernel", os.environ["CELLVISOR_GUEST_KERNEL"], "--initrd", os.environ["CELLVISOR_GUEST_INITRD"],
+            "--memory", "192M", "--disk", self.disk, "--cmdline", "console=ttyS0 quiet cv.mem=16", "--cell", 1]
+        self.boot_linux()
 
-    def run(self, name, cell, cmdline="", linux=None, keep=True, mib=WATCHED_MIB, extra=()):
+    def boot_linux(self):
+        """Starts it; that it beats is waited for besides."""
+        self.checkers.pop("lx", None)
+        must("run", "lx", *self.words["lx"])
+        became = {}
+
+        def wait():
+            try:
+                became["checker"] = self.attach("lx", 300)
+            except (Failed, OSError) as error:
+                became["error"] = error
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        self.booting = thread, became
+
+    def take_linux(self, wait):
+        """From now on it is judged as the others are, if it beats."""
+        if not self.booting:
+            return
+        thread, became = self.booting
+        if wait:
+            thread.join()
+        if thread.is_alive():
+            return
+        self.booting = None
+        if "checker" in became:
+            self.checkers["lx"] = became["checker"]
+        elif self.rows().get("lx", {"state": "lost"})["state"] not in ENDED:
+            raise Failed(f"lx: {became['error']}")
+
+    def run(self, name, cell, cmdline="", keep=True, mib=WATCHED_MIB, extra=()):
         """Starts a guest with a checker; returns when it beats."""
-        if linux:
-            words = ["--kernel", os.environ["CELLVISOR_GUEST_KERNEL"], "--initrd",
-                     os.environ["CELLVISOR_GUEST_INITRD"], "--memory", "192M", "--disk", linux,
-                     "--cmdline", f"console=ttyS0 quiet cv.mem=16 {cmdline}"]
-        else:
-            words = ["--kernel", BEAT, "--memory", "64M", "--cmdline", f"cv.mem={mib} cv.ms={BEAT_MS} {cmdline}"]
-        words += ["--cell", cell, *extra]
+        words = ["--kernel", BEAT, "--memory", "64M", "--cmdline", f"cv.mem={mib} cv.ms={BEAT_MS} {cmdline}", "--cell",
+                 cell, *extra]
         must("run", name, *words)
         if keep:
             self.words[name] = words
         return self.connect(name)
 
     def connect(self, name):
+        self.checkers[name] = self.attach(name)
+        return self.checkers[name]
+
+    def attach(self, name, seconds=120):
         reply = until(f"somebody to know {name}", lambda: self.api.ask({"op": "show", "name": name}, range(CELLS)), 30)
         checker = Checker(name, reply["guest"]["console"])
-        checker.console.wait("its first heartbeat", lambda c: c.beats, 120)
-        self.checkers[name] = checker
+        checker.console.wait("its first heartbeat", lambda c: c.beats, seconds)
         return checker
 
     # --- books ---
@@ -275,6 +309,9 @@ class Fleet:
             del self.checkers[name]
         for name, words in self.words.items():
             if rows.get(name, {"state": "lost"})["state"] in ENDED:
+                if name == "lx":
+                    jobs.append(self.boot_linux)
+                    continue
                 jobs.append(lambda name=name, words=words: (must("run", name, *words), self.connect(name)))
         self.at_once(jobs)
         return time.monotonic() - start
