@@ -209,6 +209,9 @@ class Qemu(Vmm):
         told = self.guests[name][1].told + ([self.left[name]] if name in self.left else [])
         return sorted((round(t - since, 3), text) for t, text in told if t >= since)
 
+    def lost(self, _):
+        return ""  # it keeps no record
+
     def said(self, name):
         with open(f"{self.folder}/{name}.log", encoding="utf-8", errors="replace") as log:
             return log.read()[-400:]
@@ -250,7 +253,7 @@ def inject_node_death(node, struck, env):
         said = []
         for line in injector.stdout:
             said.append(line.strip())
-            if "CPUs frozen" in line:
+            if "; poisoning" in line:
                 struck()
     if injector.returncode != 0:
         raise Failed(f"inject node-death {node}: {said}")
@@ -299,6 +302,12 @@ class Ours(Vmm):
         return sorted((round(e["time"] - self.wall - since, 3), e["event"]) for e in reply["events"]
                       if e["event"] not in self.UNTOLD and (e["guest"] == name or
                                                             not e["guest"] and e["cell"] == node_of(name)))
+
+    def lost(self, name):
+        """What became of its lost pages, in words."""
+        status, out, _ = lab.cellvisor("show", name, "--json")
+        ends = [m["end"] for m in json.loads(out).get("memory_errors", [])] if status == 0 else []
+        return ", ".join(f"{ends.count(end)} {end}" for end in sorted(set(ends)))
 
     def said(self, name):
         row = self.row(name)
