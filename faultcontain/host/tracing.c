@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "numa/host/kernel_file.h"
+
 /* Records are 200 bytes and are read at once; the kernel's own default is 1.4 MiB for each CPU. */
 #define BUFFER_KIB "16"
 #define CONTROLLER "/sys/devices/system/edac/mc/mc0"
@@ -32,18 +34,6 @@ static int open_tracing(const char **place)
 		if (fd >= 0)
 			(void)close(fd);
 	}
-	return rc;
-}
-
-static int write_text(int dir, const char *name, const char *text)
-{
-	int fd = openat(dir, name, O_WRONLY | O_TRUNC | O_CLOEXEC), rc = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		rc = -errno;
-	(void)close(fd);
 	return rc;
 }
 
@@ -81,7 +71,7 @@ static int set_up(int tracing, int instance, const char *name, const char **what
 	int rc;
 
 	*what = "buffer_size_kb";
-	rc = write_text(instance, *what, BUFFER_KIB);
+	rc = kernel_file_write(instance, *what, BUFFER_KIB);
 	if (rc)
 		return rc;
 	/*
@@ -89,10 +79,10 @@ static int set_up(int tracing, int instance, const char *name, const char **what
 	 * the switch is one for all instances.
 	 */
 	if (!others_trace(tracing, name))
-		(void)write_text(instance, "trace_options", "norecord-cmd");
-	(void)write_text(instance, "trace", "");
+		(void)kernel_file_write(instance, "trace_options", "norecord-cmd");
+	(void)kernel_file_write(instance, "trace", "");
 	*what = event;
-	return write_text(instance, event, "1");
+	return kernel_file_write(instance, event, "1");
 }
 
 static int open_instance(int tracing, const char *name)

@@ -2,7 +2,7 @@
 #include "faultcontain/inject/guest_page.h"
 
 #include "faultcontain/inject/node_plan.h"
-#include "faultcontain/inject/setting.h"
+#include "numa/host/kernel_file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -140,7 +140,8 @@ int guest_ram_poison(uint64_t frame)
 	snprintf(address, sizeof(address), "0x%" PRIx64, frame * PAGE);
 	/* A page that was just allocated may be on its way to the kernel's lists. */
 	for (int i = 0; i < TRIES && rc == -EBUSY; i++) {
-		rc = setting_write("/sys/devices/system/memory/hard_offline_page", address);
+		rc = kernel_file_write(
+			AT_FDCWD, "/sys/devices/system/memory/hard_offline_page", address);
 		if (rc == -EBUSY)
 			(void)nanosleep(&pause, NULL);
 	}

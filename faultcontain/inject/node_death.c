@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -23,6 +24,7 @@
 #include "faultcontain/inject/poison.h"
 #include "faultcontain/inject/setting.h"
 #include "numa/host/bind.h"
+#include "numa/host/kernel_file.h"
 #include "sim/box/client.h"
 
 #define MS 1000000ull
@@ -317,7 +319,7 @@ static void take_offline(struct death *d)
 
 		(void)snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", cpu);
 		for (int n = 0; rc == -EBUSY && n < OFFLINE_ATTEMPTS; n++) {
-			rc = setting_write(path, "0");
+			rc = kernel_file_write(AT_FDCWD, path, "0");
 			if (rc == -EBUSY)
 				pause_ns(50 * MS);
 		}

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "numa/host/kernel_file.h"
+
 int setting_read(const char *path, char *text, size_t bytes)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
@@ -27,22 +29,6 @@ int setting_read(const char *path, char *text, size_t bytes)
 		n--;
 	text[n] = '\0';
 	return 0;
-}
-
-int setting_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), rc = 0;
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	n = write(fd, text, strlen(text));
-	if (n < 0)
-		rc = -errno;
-	else if ((size_t)n != strlen(text))
-		rc = -EIO;
-	(void)close(fd);
-	return rc;
 }
 
 int setting_read_cpus(const char *path, struct cpu_set *cpus)
@@ -76,7 +62,7 @@ int settings_change(struct settings *s, const char *path, const char *text)
 	(void)snprintf(one->path, sizeof(one->path), "%s", path);
 	rc = setting_read(path, one->before, sizeof(one->before));
 	if (!rc)
-		rc = setting_write(path, text);
+		rc = kernel_file_write(AT_FDCWD, path, text);
 	if (!rc)
 		s->count++;
 	return rc;
@@ -86,7 +72,7 @@ void settings_restore(struct settings *s)
 {
 	while (s->count) {
 		s->count--;
-		(void)setting_write(s->list[s->count].path, s->list[s->count].before);
+		(void)kernel_file_write(AT_FDCWD, s->list[s->count].path, s->list[s->count].before);
 	}
 	free(s->list);
 	*s = (struct settings){ 0 };

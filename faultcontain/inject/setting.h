@@ -13,8 +13,6 @@
 
 /* Reads a small file whole, without its last newline. 0 or -errno; -E2BIG if it does not fit. */
 int setting_read(const char *path, char *text, size_t bytes);
-/* Writes a text in one piece. 0 or -errno. */
-int setting_write(const char *path, const char *text);
 /* A CPU list as in /sys/devices/system/cpu/online; an empty list is an empty set. 0 or -errno. */
 int setting_read_cpus(const char *path, struct cpu_set *cpus);
 

@@ -47,7 +47,7 @@ int retire_page_main(int argc, char **argv)
 
 /* --- its monitor --- */
 
-/* "page 0x1234 of node 1 (address 0x1234000), 12 corrected errors lately" */
+/* "page frame 0x1234 (address 0x1234000) of node 1, whose errors are most in DIMM_A1" */
 static int name_page(
 	const struct monitor *m, char *text, size_t room, uint64_t frame, uint32_t node)
 {

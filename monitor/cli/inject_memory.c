@@ -3,16 +3,17 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "faultcontain/inject/guest_page.h"
-#include "faultcontain/inject/setting.h"
 #include "monitor/cli/cli.h"
 #include "monitor/cli/client.h"
 #include "monitor/layout.h"
+#include "numa/host/kernel_file.h"
 #include "sim/box/client.h"
 
 #define SHOW_TIMEOUT_MS 30000
@@ -174,7 +175,7 @@ static int raise_machine_check(uint64_t frame, struct err *e)
 	if (rc)
 		return rc;
 	/* Nothing announces a deferred error here: the kernel has to look for it often. */
-	(void)setting_write(CHECK_INTERVAL, "1");
+	(void)kernel_file_write(AT_FDCWD, CHECK_INTERVAL, "1");
 	rc = box_client_mce(&c, &mce, e);
 	box_client_close(&c);
 	return rc;

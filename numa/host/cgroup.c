@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "numa/check.h"
+#include "numa/host/kernel_file.h"
 
 #define DEPTH_MAX 8
 #define LIST_BYTES 8192u
@@ -33,18 +34,6 @@ static int open_root(void)
 	}
 	(void)endmntent(mounts);
 	return fd >= 0 ? fd : -EOPNOTSUPP;
-}
-
-static int write_file(int dir, const char *name, const char *text)
-{
-	int fd = openat(dir, name, O_WRONLY | O_CLOEXEC), rc = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		rc = -errno;
-	(void)close(fd);
-	return rc;
 }
 
 /* Does the file, a list of words, have both controllers? */
@@ -158,12 +147,12 @@ static int set_limits(int dir, const struct cgroup_limits *limits, const char **
 		*what = "cpuset.cpus";
 		if (cpu_set_format(limits->cpus, text, sizeof(text)) < 0)
 			return -ENOSPC;
-		rc = write_file(dir, *what, text);
+		rc = kernel_file_write(dir, *what, text);
 	}
 	if (!rc && limits->nodes) {
 		*what = "cpuset.mems";
 		format_nodes(limits->nodes, text, sizeof(text));
-		rc = write_file(dir, *what, text);
+		rc = kernel_file_write(dir, *what, text);
 	}
 	if (!rc) {
 		*what = "memory.max";
@@ -171,7 +160,7 @@ static int set_limits(int dir, const struct cgroup_limits *limits, const char **
 		if (limits->memory_max_bytes > 0)
 			(void)snprintf(text, sizeof(text), "%llu",
 				(unsigned long long)limits->memory_max_bytes);
-		rc = write_file(dir, *what, text);
+		rc = kernel_file_write(dir, *what, text);
 	}
 	return rc;
 }
@@ -208,7 +197,7 @@ int cgroup_make(const char *group, const struct cgroup_limits *limits, struct er
 	for (; !rc && depth < count; depth++) {
 		int next;
 
-		rc = write_file(dir, "cgroup.subtree_control", "+cpuset +memory");
+		rc = kernel_file_write(dir, "cgroup.subtree_control", "+cpuset +memory");
 		if (rc)
 			break;
 		what = parts[depth];
@@ -248,7 +237,7 @@ static int write_group(const char *group, const char *name, const char *text, st
 	(void)close(root);
 	if (dir < 0)
 		return fail(e, group, "open", dir);
-	rc = write_file(dir, name, text);
+	rc = kernel_file_write(dir, name, text);
 	(void)close(dir);
 	return rc ? fail(e, group, name, rc) : 0;
 }

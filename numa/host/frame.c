@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "numa/host/kernel_file.h"
+
 #define BLOCKS "/sys/devices/system/memory"
 
 static int block_bytes(uint64_t *bytes)
@@ -60,13 +62,9 @@ int frame_node(uint64_t frame, uint32_t *os_node)
 int frame_soft_offline(uint64_t frame)
 {
 	char text[32];
-	int fd = open(BLOCKS "/soft_offline_page", O_WRONLY | O_CLOEXEC), n, rc = 0;
+	int rc;
 
-	if (fd < 0)
-		return errno == ENOENT ? -EOPNOTSUPP : -errno;
-	n = snprintf(text, sizeof(text), "0x%" PRIx64, frame * FRAME_BYTES);
-	if (write(fd, text, (size_t)n) != n)
-		rc = -errno;
-	(void)close(fd);
-	return rc;
+	(void)snprintf(text, sizeof(text), "0x%" PRIx64, frame * FRAME_BYTES);
+	rc = kernel_file_write(AT_FDCWD, BLOCKS "/soft_offline_page", text);
+	return rc == -ENOENT ? -EOPNOTSUPP : rc;
 }

@@ -1545,13 +1545,10 @@ def main():
         try:
             function()
             print(f"ok {title} # {time.monotonic() - start:.1f} s", flush=True)
-        except Failed as failed:
+        except Exception as problem:
             bad += 1
-            print(f"not ok {title}: {failed}", flush=True)
-            after_a_failure(before)
-        except Exception:
-            bad += 1
-            print(f"not ok {title}: {traceback.format_exc()}", flush=True)
+            why = problem if isinstance(problem, Failed) else traceback.format_exc()
+            print(f"not ok {title}: {why}", flush=True)
             after_a_failure(before)
     shutil.rmtree(WORK, ignore_errors=True)
     return 1 if bad else 0

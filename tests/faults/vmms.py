@@ -35,18 +35,13 @@ def start_time(pid):
         return int(file.read().rsplit(")", 1)[1].split()[19])
 
 
-def write(path, text):
-    with open(path, "w", encoding="ascii") as file:
-        file.write(text)
-
-
 class Vmm:
     """What both have in common. `consoles` has the guests that were started and not replaced since."""
 
     def __init__(self):
         self.consoles = {}
         self.away = set()  # guests that a fault has hit hard since all were settled
-        write(HUGE, "advise")
+        lab.write_text(HUGE, "advise")
 
     def settle(self):
         """All guests beat: those that ended are started again, those that reboot are waited for."""
@@ -157,9 +152,9 @@ class Qemu(Vmm):
         self.folder = tempfile.mkdtemp(prefix="cv-peer-")
         self.guests = {}
         self.left = {}  # name: (monotonic, status)
-        write("/sys/fs/cgroup/cgroup.subtree_control", "+memory")
+        lab.write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory")
         os.makedirs(self.GROUP, exist_ok=True)
-        write(f"{self.GROUP}/cgroup.subtree_control", "+memory")
+        lab.write_text(f"{self.GROUP}/cgroup.subtree_control", "+memory")
 
     def start(self, name):
         node, path = node_of(name), os.path.join(self.folder, name)
@@ -168,7 +163,7 @@ class Qemu(Vmm):
             if os.path.exists(f"{path}.{end}"):
                 os.unlink(f"{path}.{end}")
         os.makedirs(self.group(name), exist_ok=True)
-        write(f"{self.group(name)}/memory.max", "max")
+        lab.write_text(f"{self.group(name)}/memory.max", "max")
         qemu = ["numactl", f"--cpunodebind={node}", f"--membind={node}", "qemu-system-x86_64", "-accel", "kvm",
                 "-machine", "q35,memory-backend=ram", "-cpu", "host", "-m", f"{MEMORY >> 20}M", "-object",
                 f"memory-backend-memfd,id=ram,size={MEMORY},host-nodes={node},policy=bind,prealloc=on", "-kernel",
